@@ -1,0 +1,1 @@
+//! Parser, validator and formatter of the AIR language.

@@ -1,0 +1,1 @@
+//! The AquaVM state machine: executes AIR over mergeable, signed particle data.

@@ -1,0 +1,1 @@
+//! Proof of capacity: puzzle, prover, verifier.

@@ -1,0 +1,1 @@
+//! Runs Marine WebAssembly modules: interface types, linking, limits, WASI.

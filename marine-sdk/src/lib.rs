@@ -1,0 +1,1 @@
+//! Guest side of Marine: write compute functions in Rust.

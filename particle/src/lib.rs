@@ -1,0 +1,1 @@
+//! Particles: header, signatures, data, content identifiers, merge.

@@ -1,0 +1,1 @@
+//! The Aquamarine peer: particle engine, builtins, services, network, simulator.

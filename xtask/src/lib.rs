@@ -1,0 +1,3 @@
+//! Development tasks, as a library so that `xtask/tests` can call them.
+
+pub mod conformance;
