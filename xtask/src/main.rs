@@ -16,12 +16,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run every check that a change must pass.
+    Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
+    /// Check layers, sizes, names, paths and READMEs.
+    Tidy(xtask::tidy::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
+        Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
+        Task::Tidy(arguments) => xtask::tidy::run(&arguments),
     }
 }
