@@ -1,0 +1,1 @@
+//! The libp2p network: transports, identify, Kademlia, the particle protocol.
