@@ -10,10 +10,14 @@
 //! [`Instruction::end`]. A pass over a script is therefore a loop over [`Ast::instructions`].
 //! Names are numbered too: the same name has the same [`Symbol`] everywhere in a script.
 
+mod raw;
+
 use std::{
     fmt,
     hash::{Hash, Hasher},
 };
+
+pub(crate) use raw::{Node, NodeKind, RawKind, RawValue};
 
 use crate::{
     lambda::Lambda,
@@ -685,88 +689,4 @@ impl fmt::Debug for Values<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(*self).finish()
     }
-}
-
-/// An instruction as stored. The first child of number `n` is `n + 1`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Node {
-    pub(crate) span: Span,
-    /// Index of the first operand.
-    pub(crate) values: u32,
-    pub(crate) value_count: u32,
-    /// Number of the second child; 0 if there is none.
-    pub(crate) second: u32,
-    /// One more than the last number of the subtree.
-    pub(crate) end: u32,
-    pub(crate) kind: NodeKind,
-}
-
-impl Node {
-    const EMPTY: Self = Self {
-        span: Span::new(0, 0),
-        values: 0,
-        value_count: 0,
-        second: 0,
-        end: 0,
-        kind: NodeKind::Null,
-    };
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    Call,
-    CallWithOutput,
-    Canon,
-    Ap,
-    ApMap,
-    Seq,
-    Par,
-    Xor,
-    Match,
-    Mismatch,
-    FailLiteral,
-    Fail,
-    Fold,
-    Next,
-    New,
-    Never,
-    Null,
-}
-
-/// An operand as stored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawValue {
-    pub(crate) span: Span,
-    /// Number of the name for variables, index into the numbers for numbers, length of the name
-    /// for the error registers.
-    pub(crate) extra: u32,
-    pub(crate) kind: RawKind,
-}
-
-impl RawValue {
-    const EMPTY: Self = Self {
-        span: Span::new(0, 0),
-        extra: u32::MAX,
-        kind: RawKind::EmptyArray,
-    };
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RawKind {
-    InitPeerId,
-    Timestamp,
-    Ttl,
-    LastError,
-    Error,
-    Literal,
-    Integer,
-    Float,
-    True,
-    False,
-    EmptyArray,
-    Scalar,
-    Stream,
-    StreamMap,
-    CanonStream,
-    CanonStreamMap,
 }

@@ -1,19 +1,41 @@
 //! What is wrong with a script, and how it is shown.
 
+mod render;
+
 use std::fmt;
 
 use crate::{ast::Span, lambda::LambdaErrorKind};
+
+/// Most errors that are kept and shown.
+pub(crate) const MAX_ERRORS: usize = 256;
 
 /// Everything that is wrong with a script; at least one error. `Display` is the rendered text:
 /// source lines with carets under them.
 #[derive(Clone, Debug)]
 pub struct ParseErrors {
-    pub(crate) errors: Vec<ParseError>,
-    pub(crate) rendered: String,
+    errors: Vec<ParseError>,
+    rendered: String,
 }
 
 impl ParseErrors {
-    /// The errors, in the order of their places.
+    /// Sorts and locates what was found in `source`.
+    pub(crate) fn new(source: &str, mut faults: Vec<Fault>) -> Self {
+        faults.sort_by_key(|fault| fault.span);
+        let found = faults.len();
+        faults.truncate(MAX_ERRORS);
+        let mut place = Place::START;
+        let errors: Vec<_> = faults
+            .into_iter()
+            .map(|fault| {
+                place.advance(source, fault.span.start as usize);
+                place.error(fault)
+            })
+            .collect();
+        let rendered = render::render(source, &errors, found - errors.len());
+        Self { errors, rendered }
+    }
+
+    /// The errors, in the order of their places; at most 256.
     #[must_use]
     pub fn errors(&self) -> &[ParseError] {
         &self.errors
@@ -27,6 +49,58 @@ impl fmt::Display for ParseErrors {
 }
 
 impl std::error::Error for ParseErrors {}
+
+/// An error before its place is known by line and column.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: ParseErrorKind,
+    pub(crate) span: Span,
+}
+
+/// A single error with its place.
+pub(crate) fn locate(source: &str, fault: Fault) -> ParseError {
+    let mut place = Place::START;
+    place.advance(source, fault.span.start as usize);
+    place.error(fault)
+}
+
+/// A position by line and column.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    const START: Self = Self {
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
+
+    fn advance(&mut self, source: &str, offset: usize) {
+        let passed = source.get(self.offset..offset).unwrap_or("");
+        self.offset += passed.len();
+        self.line += passed.bytes().filter(|byte| *byte == b'\n').count();
+        match passed.rfind('\n') {
+            Some(newline) => {
+                let in_line = passed.get(newline + 1..).unwrap_or("");
+                self.column = 1 + in_line.chars().count();
+            }
+            None => self.column += passed.chars().count(),
+        }
+    }
+
+    fn error(self, fault: Fault) -> ParseError {
+        ParseError {
+            kind: fault.kind,
+            span: fault.span,
+            line: self.line,
+            column: self.column,
+        }
+    }
+}
 
 /// One thing that is wrong, with its place. `Display` is the message without the place.
 #[derive(Clone, Debug, PartialEq, Eq)]

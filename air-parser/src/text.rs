@@ -48,6 +48,21 @@ pub(crate) fn write_air_value(f: &mut fmt::Formatter<'_>, value: ValueKind<'_>) 
     }
 }
 
+/// Items with a separator between them.
+pub(crate) fn write_joined(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = impl fmt::Display>,
+    separator: &str,
+) -> fmt::Result {
+    for (position, item) in items.enumerate() {
+        if position > 0 {
+            f.write_str(separator)?;
+        }
+        write!(f, "{item}")?;
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     Canonical,
@@ -70,12 +85,7 @@ fn write_line(
             output,
         } => {
             write!(f, "call {peer} ({service} {function}) [")?;
-            for (position, argument) in arguments.enumerate() {
-                if position > 0 {
-                    f.write_char(' ')?;
-                }
-                write!(f, "{}", Operand(argument.kind, style))?;
-            }
+            write_joined(f, arguments.map(operand), " ")?;
             f.write_char(']')?;
             match output {
                 Some(output) => write!(f, " {output}"),
