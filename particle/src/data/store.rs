@@ -1,0 +1,344 @@
+//! Contents by CID.
+
+use std::{hash::BuildHasher as _, sync::Arc};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::Tetraplet;
+
+/// The five stores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CidInfo<'a> {
+    /// JSON texts of values.
+    pub values: Store<'a, &'a str>,
+    /// Where values came from.
+    pub tetraplets: Store<'a, Tetraplet<'a>>,
+    /// Elements of canon results.
+    pub canon_elements: Store<'a, CanonElement<'a>>,
+    /// Canon results.
+    pub canon_results: Store<'a, CanonResult<'a>>,
+    /// Results of calls.
+    pub service_results: Store<'a, ServiceResult<'a>>,
+}
+
+/// What a call returned: CIDs of the value and of its tetraplet, hash of the arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceResult<'a> {
+    /// CID in the value store.
+    pub value_cid: &'a str,
+    /// CID of the JSON array of the arguments; stored nowhere.
+    pub argument_hash: &'a str,
+    /// CID in the tetraplet store.
+    pub tetraplet_cid: &'a str,
+}
+
+/// One element of a canon result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanonElement<'a> {
+    /// CID in the value store.
+    pub value: &'a str,
+    /// CID in the tetraplet store.
+    pub tetraplet: &'a str,
+    /// What produced the value.
+    pub provenance: Provenance<'a>,
+}
+
+/// What produced a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance<'a> {
+    /// A literal of the script or something computed from the particle's parameters.
+    Literal,
+    /// A call; CID of the service result.
+    ServiceResult(&'a str),
+    /// A canon; CID of the canon result.
+    Canon(&'a str),
+}
+
+/// A stream as one peer fixed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanonResult<'a> {
+    /// CID of the tetraplet that names the peer.
+    pub tetraplet: &'a str,
+    /// CIDs in the store of canon elements (shared: an archive may point to one list many times).
+    pub values: Arc<[&'a str]>,
+}
+
+/// Contents by the text of their CID; two spellings of one CID are two keys.
+///
+/// Entries keep the order of insertion until [`Store::sort`]; an entry that is inserted again
+/// replaces the older one in its place.
+#[derive(Clone)]
+pub struct Store<'a, V> {
+    entries: Vec<(&'a str, V)>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<V> Default for Store<'_, V> {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+impl<'a, V> Store<'a, V> {
+    /// An empty store with room for `capacity` entries.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity),
+            index: HashTable::with_capacity(capacity),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The content behind `cid`.
+    #[must_use]
+    pub fn get(&self, cid: &str) -> Option<&V> {
+        self.get_entry(cid).map(|(_, value)| value)
+    }
+
+    /// The content behind `cid` and the key as the store holds it.
+    #[must_use]
+    pub fn get_entry(&self, cid: &str) -> Option<(&'a str, &V)> {
+        let position = self.find(self.hasher.hash_one(cid), cid)?;
+        self.entries.get(position).map(|(key, value)| (*key, value))
+    }
+
+    /// Whether there is a content behind `cid`.
+    #[must_use]
+    pub fn contains(&self, cid: &str) -> bool {
+        self.find(self.hasher.hash_one(cid), cid).is_some()
+    }
+
+    /// Puts `value` behind `cid`, replacing what was there.
+    pub fn insert(&mut self, cid: &'a str, value: V) {
+        let hash = self.hasher.hash_one(cid);
+        match self
+            .find(hash, cid)
+            .and_then(|position| self.entries.get_mut(position))
+        {
+            Some(entry) => *entry = (cid, value),
+            None => self.push(hash, cid, value),
+        }
+    }
+
+    /// Puts the content of `value` behind `cid` unless something is there; returns the key as the
+    /// store holds it. `key` gives `cid` the lifetime of the store (it copies into an arena).
+    pub fn insert_with(
+        &mut self,
+        cid: &str,
+        key: impl FnOnce(&str) -> &'a str,
+        value: impl FnOnce() -> V,
+    ) -> &'a str {
+        let hash = self.hasher.hash_one(cid);
+        if let Some((key, _)) = self.find(hash, cid).and_then(|at| self.entries.get(at)) {
+            return key;
+        }
+        let key = key(cid);
+        self.push(hash, key, value());
+        key
+    }
+
+    /// Adds all entries of `newer`, which replace those of equal keys.
+    pub fn merge(&mut self, newer: Self) {
+        if self.is_empty() {
+            *self = newer;
+            return;
+        }
+        for (cid, value) in newer.entries {
+            self.insert(cid, value);
+        }
+    }
+
+    /// All entries, in the order of the store.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &V)> + Clone {
+        self.entries.iter().map(|(cid, value)| (*cid, value))
+    }
+
+    /// Sorts the entries by the bytes of their keys: the order in which they are written.
+    pub fn sort(&mut self) {
+        if self
+            .entries
+            .is_sorted_by(|(left, _), (right, _)| left <= right)
+        {
+            return;
+        }
+        // A merged store is a few sorted runs, which a stable sort only has to join.
+        self.entries
+            .sort_by(|(left, _), (right, _)| left.cmp(right));
+        let Self {
+            entries,
+            index,
+            hasher,
+        } = self;
+        index.clear();
+        for (position, (cid, _)) in (0_u32..).zip(entries.iter()) {
+            let rehash = |&at: &u32| hash_at(entries, hasher, at);
+            index.insert_unique(hasher.hash_one(cid), position, rehash);
+        }
+    }
+
+    fn find(&self, hash: u64, cid: &str) -> Option<usize> {
+        let same = |&at: &u32| {
+            self.entries
+                .get(at as usize)
+                .is_some_and(|(key, _)| *key == cid)
+        };
+        self.index.find(hash, same).map(|&at| at as usize)
+    }
+
+    fn push(&mut self, hash: u64, cid: &'a str, value: V) {
+        // An archive has at most 2^32 bytes and an entry takes 12 of them.
+        let position = self.entries.len() as u32;
+        let Self {
+            entries,
+            index,
+            hasher,
+        } = self;
+        entries.push((cid, value));
+        index.insert_unique(hash, position, |&at| hash_at(entries, hasher, at));
+    }
+}
+
+fn hash_at<V>(entries: &[(&str, V)], hasher: &DefaultHashBuilder, at: u32) -> u64 {
+    entries
+        .get(at as usize)
+        .map_or(0, |(cid, _)| hasher.hash_one(cid))
+}
+
+impl<V: PartialEq> PartialEq for Store<'_, V> {
+    /// Equal contents; the order of entries does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self
+                .iter()
+                .all(|(cid, value)| other.get(cid) == Some(value))
+    }
+}
+
+impl<V: Eq> Eq for Store<'_, V> {}
+
+impl<V: std::fmt::Debug> std::fmt::Debug for Store<'_, V> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a, V> FromIterator<(&'a str, V)> for Store<'a, V> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, V)>>(entries: I) -> Self {
+        let entries = entries.into_iter();
+        let mut store = Self::with_capacity(entries.size_hint().0);
+        for (cid, value) in entries {
+            store.insert(cid, value);
+        }
+        store
+    }
+}
+
+/// Signatures by public key, both as they are stored: a format byte, then the raw bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signatures<'a> {
+    entries: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Signatures<'a> {
+    /// Number of signatures.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no signature.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The signature of `public_key`.
+    #[must_use]
+    pub fn get(&self, public_key: &[u8]) -> Option<&'a [u8]> {
+        let position = self
+            .entries
+            .binary_search_by(|(key, _)| (*key).cmp(public_key))
+            .ok()?;
+        self.entries.get(position).map(|(_, signature)| *signature)
+    }
+
+    /// Puts the signature of `public_key`, replacing an older one.
+    pub fn insert(&mut self, public_key: &'a [u8], signature: &'a [u8]) {
+        match self
+            .entries
+            .binary_search_by(|(key, _)| (*key).cmp(public_key))
+        {
+            Ok(position) => {
+                if let Some(entry) = self.entries.get_mut(position) {
+                    *entry = (public_key, signature);
+                }
+            }
+            Err(position) => self.entries.insert(position, (public_key, signature)),
+        }
+    }
+
+    /// All signatures, in ascending order of the public keys' bytes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone {
+        self.entries.iter().copied()
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Signatures<'a> {
+    /// Of equal keys the last one counts.
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(entries: I) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        // Newest first, so that the later deduplication keeps it.
+        entries.reverse();
+        entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+        entries.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        Self { entries }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let mut store: Store<'_, u8> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
+        assert_eq!(store.len(), 2);
+        assert_eq!(store.get("b"), Some(&3));
+        store.sort();
+        assert_eq!(store.iter().collect::<Vec<_>>(), [("a", &2), ("b", &3)]);
+        assert_eq!(store.get("a"), Some(&2));
+        assert_eq!(store.get("c"), None);
+        let signatures: Signatures<'_> = [(&b"k"[..], &b"1"[..]), (b"a", b"2"), (b"k", b"3")]
+            .into_iter()
+            .collect();
+        assert_eq!(signatures.len(), 2);
+        assert_eq!(signatures.get(b"k"), Some(&b"3"[..]));
+    }
+
+    #[test]
+    fn a_newer_store_wins() {
+        let mut store: Store<'_, u8> = [("a", 1), ("b", 2)].into_iter().collect();
+        store.merge([("b", 3), ("c", 4)].into_iter().collect());
+        assert_eq!(
+            store.iter().collect::<Vec<_>>(),
+            [("a", &1), ("b", &3), ("c", &4)]
+        );
+        assert_eq!(store.insert_with("c", |_| "never", || 9), "c");
+        assert_eq!(store.insert_with("d", |_| "d", || 5), "d");
+        assert_eq!(store.get("d"), Some(&5));
+    }
+}
