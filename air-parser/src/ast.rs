@@ -133,9 +133,9 @@ impl<'s> Ast<'s> {
         self.symbols.len()
     }
 
-    /// The number of a name (sigils included), if it occurs as a variable.
+    /// The number of a name (sigils included), if it occurs in the script.
     ///
-    /// Names inside lambda accessors count only when they occur outside of one as well.
+    /// Names between the brackets of a lambda have numbers like any other.
     #[must_use]
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
         self.symbols.find(self.source, name).map(Symbol)
@@ -186,7 +186,7 @@ impl<'s> Ast<'s> {
         }
     }
 
-    fn view(&self, raw: RawValue) -> Value<'s> {
+    pub(crate) fn view(&self, raw: RawValue) -> Value<'s> {
         let number = || {
             let index = raw.extra as usize;
             self.numbers.get(index).copied().unwrap_or(0)

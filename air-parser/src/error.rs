@@ -156,7 +156,8 @@ pub enum ParseErrorKind {
     /// A sigil without a name.
     #[error("a tagged name should be non empty")]
     EmptyTaggedName,
-    /// `#` and a second sigil without a name.
+    /// `#` and a second sigil without a name, or a lambda after a sigil and a name of less than two
+    /// characters.
     #[error("a canon name should be non empty")]
     EmptyCanonName,
     /// A character that no lambda contains.

@@ -34,6 +34,8 @@ pub fn tokens(source: &str) -> impl Iterator<Item = Result<Token, ParseError>> {
 pub(crate) struct Lexer<'s> {
     source: &'s str,
     position: usize,
+    /// The last number read: an integer, or the bits of a float.
+    pub(crate) number: u64,
     /// Why the last token was [`TokenKind::Bad`].
     pub(crate) fault: Option<Fault>,
 }
@@ -43,49 +45,67 @@ impl<'s> Lexer<'s> {
         Self {
             source,
             position: 0,
+            number: 0,
             fault: None,
         }
     }
 
-    pub(crate) fn next_token(&mut self) -> Token {
+    /// Skips white space and comments; the first byte of the next token, if there is one.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.source.as_bytes();
         loop {
-            let start = self.position;
-            let Some(&byte) = bytes.get(start) else {
-                return token(TokenKind::End, start, start);
-            };
-            let bracket = match byte {
-                b' ' | 0x09..=0x0D => {
-                    self.position += 1;
-                    continue;
-                }
-                b'(' => TokenKind::Open,
-                b')' => TokenKind::Close,
-                b'[' => TokenKind::OpenSquare,
-                b']' => TokenKind::CloseSquare,
-                b'"' => return self.literal(start),
-                b';' => {
-                    let rest = bytes.get(start..).unwrap_or(&[]);
-                    let newline = rest.iter().position(|byte| *byte == b'\n');
-                    self.position = newline.map_or(bytes.len(), |offset| start + offset + 1);
-                    continue;
-                }
-                0x80.. => match self
-                    .source
-                    .get(start..)
-                    .and_then(|rest| rest.chars().next())
-                {
-                    Some(c) if c.is_whitespace() => {
-                        self.position += c.len_utf8();
-                        continue;
+            match bytes.get(self.position) {
+                Some(b' ' | 0x09..=0x0D) => self.position += 1,
+                Some(b';' | 0x80..) => {
+                    if !self.skip_rare() {
+                        return bytes.get(self.position).copied();
                     }
-                    _ => return self.word(start, byte),
-                },
-                _ => return self.word(start, byte),
-            };
-            self.position += 1;
-            return token(bracket, start, start + 1);
+                }
+                byte => return byte.copied(),
+            }
         }
+    }
+
+    /// A comment or white space beyond ASCII; whether there was one.
+    #[cold]
+    fn skip_rare(&mut self) -> bool {
+        let rest = self.source.get(self.position..).unwrap_or("");
+        let length = match rest.chars().next() {
+            Some(';') => rest.find('\n').map_or(rest.len(), |newline| newline + 1),
+            Some(c) if c.is_whitespace() => c.len_utf8(),
+            _ => return false,
+        };
+        self.position += length;
+        true
+    }
+
+    /// Takes a bracket if it comes next: the offset of it.
+    #[inline]
+    pub(crate) fn bracket(&mut self, bracket: u8) -> Option<u32> {
+        if self.peek() != Some(bracket) {
+            return None;
+        }
+        let start = offset(self.position);
+        self.position += 1;
+        Some(start)
+    }
+
+    #[inline]
+    pub(crate) fn next_token(&mut self) -> Token {
+        let first = self.peek();
+        let start = self.position;
+        let bracket = match first {
+            None => return token(TokenKind::End, start, start),
+            Some(b'(') => TokenKind::Open,
+            Some(b')') => TokenKind::Close,
+            Some(b'[') => TokenKind::OpenSquare,
+            Some(b']') => TokenKind::CloseSquare,
+            Some(b'"') => return self.literal(start),
+            Some(first) => return self.word(start, first),
+        };
+        self.position += 1;
+        token(bracket, start, start + 1)
     }
 
     fn literal(&mut self, start: usize) -> Token {
@@ -99,25 +119,29 @@ impl<'s> Lexer<'s> {
                 self.position = self.source.len();
                 let line = rest.iter().position(|byte| *byte == b'\n');
                 let end = line.map_or(self.position, |length| start + 1 + length);
-                self.bad(ParseErrorKind::UnclosedQuote, span(start, end))
+                self.bad(Fault {
+                    kind: ParseErrorKind::UnclosedQuote,
+                    span: span(start, end),
+                })
             }
         }
     }
 
     /// A word of an optional sigil and ASCII name characters is read here; [`word::classify`]
     /// has the rules for the others.
+    #[inline]
     fn word(&mut self, start: usize, first: u8) -> Token {
         let bytes = self.source.as_bytes();
-        let rest = bytes.get(start + 1..).unwrap_or(&[]);
-        let (sigil, sigil_len) = match (first, rest.first()) {
-            (b'#', Some(b'$')) => (TokenKind::CanonStream, 2),
-            (b'#', Some(b'%')) => (TokenKind::CanonStreamMap, 2),
-            (b'#', _) => (TokenKind::CanonStream, 1),
-            (b'$', _) => (TokenKind::Stream, 1),
-            (b'%', _) => (TokenKind::StreamMap, 1),
-            _ => (TokenKind::Scalar, 0),
+        let (sigil, from) = match first {
+            b'#' => match bytes.get(start + 1) {
+                Some(b'$') => (TokenKind::CanonStream, start + 2),
+                Some(b'%') => (TokenKind::CanonStreamMap, start + 2),
+                _ => (TokenKind::CanonStream, start + 1),
+            },
+            b'$' => (TokenKind::Stream, start + 1),
+            b'%' => (TokenKind::StreamMap, start + 1),
+            _ => (TokenKind::Scalar, start),
         };
-        let from = start + sigil_len;
         let name = bytes.get(from..).unwrap_or(&[]);
         let length = name
             .iter()
@@ -130,8 +154,8 @@ impl<'s> Lexer<'s> {
                 None | Some(b' ' | 0x09..=0x0D | b')' | b']')
             )
         {
-            let kind = match sigil_len {
-                0 => plain_kind(name.get(..length).unwrap_or(&[])),
+            let kind = match sigil {
+                TokenKind::Scalar => plain_kind(name.get(..length).unwrap_or(&[])),
                 _ => Some(sigil),
             };
             if let Some(kind) = kind {
@@ -139,63 +163,73 @@ impl<'s> Lexer<'s> {
                 return token(kind, start, end);
             }
         }
+        self.rare_word(start)
+    }
+
+    #[inline(never)]
+    fn rare_word(&mut self, start: usize) -> Token {
         let text = word::text(self.source.get(start..).unwrap_or(""));
         self.position = start + text.len();
         match word::classify(text, start) {
-            Ok(token) => token,
-            Err(fault) => self.bad(fault.kind, fault.span),
+            Ok((token, number)) => {
+                self.number = number;
+                token
+            }
+            Err(fault) => self.bad(fault),
         }
     }
 
-    fn bad(&mut self, kind: ParseErrorKind, span: Span) -> Token {
-        self.fault = Some(Fault { kind, span });
+    #[cold]
+    fn bad(&mut self, fault: Fault) -> Token {
+        let span = fault.span;
+        self.fault = Some(fault);
         Token {
             kind: TokenKind::Bad,
             span,
             name_len: 0,
-            number: 0,
         }
     }
 }
 
-/// A keyword, a Boolean or a scalar; `None` for what may be a number.
+/// A keyword, a Boolean or a scalar; `None` for what may be a number. Patterns of bytes become a
+/// tree of comparisons, patterns of strings would call a function for each.
+#[inline]
 fn plain_kind(name: &[u8]) -> Option<TokenKind> {
-    if matches!(name.first(), Some(b'0'..=b'9' | b'-'))
-        && name.iter().skip(1).all(u8::is_ascii_digit)
-    {
-        return None;
-    }
     Some(match name {
-        b"call" => TokenKind::Call,
-        b"canon" => TokenKind::Canon,
-        b"ap" => TokenKind::Ap,
-        b"seq" => TokenKind::Seq,
-        b"par" => TokenKind::Par,
-        b"fail" => TokenKind::Fail,
-        b"fold" => TokenKind::Fold,
-        b"xor" => TokenKind::Xor,
-        b"never" => TokenKind::Never,
-        b"new" => TokenKind::New,
-        b"next" => TokenKind::Next,
-        b"null" => TokenKind::Null,
-        b"match" => TokenKind::Match,
-        b"mismatch" => TokenKind::Mismatch,
-        b"true" | b"false" => TokenKind::Boolean,
+        [b'c', b'a', b'l', b'l'] => TokenKind::Call,
+        [b'c', b'a', b'n', b'o', b'n'] => TokenKind::Canon,
+        [b'a', b'p'] => TokenKind::Ap,
+        [b's', b'e', b'q'] => TokenKind::Seq,
+        [b'p', b'a', b'r'] => TokenKind::Par,
+        [b'f', b'a', b'i', b'l'] => TokenKind::Fail,
+        [b'f', b'o', b'l', b'd'] => TokenKind::Fold,
+        [b'x', b'o', b'r'] => TokenKind::Xor,
+        [b'n', b'e', b'v', b'e', b'r'] => TokenKind::Never,
+        [b'n', b'e', b'w'] => TokenKind::New,
+        [b'n', b'e', b'x', b't'] => TokenKind::Next,
+        [b'n', b'u', b'l', b'l'] => TokenKind::Null,
+        [b'm', b'a', b't', b'c', b'h'] => TokenKind::Match,
+        [b'm', b'i', b's', b'm', b'a', b't', b'c', b'h'] => TokenKind::Mismatch,
+        [b't', b'r', b'u', b'e'] | [b'f', b'a', b'l', b's', b'e'] => TokenKind::Boolean,
+        [b'0'..=b'9' | b'-', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => return None,
         _ => TokenKind::Scalar,
     })
 }
 
+#[inline]
 fn token(kind: TokenKind, start: usize, end: usize) -> Token {
     Token {
         kind,
         span: span(start, end),
         name_len: 0,
-        number: 0,
     }
 }
 
-/// Offsets fit: the size of a text is checked before it is read.
 fn span(start: usize, end: usize) -> Span {
-    let offset = |offset| u32::try_from(offset).unwrap_or(u32::MAX);
     Span::new(offset(start), offset(end))
+}
+
+/// Offsets fit: the size of a text is checked before it is parsed.
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -71,7 +71,7 @@ pub fn parse_syntax<'s>(source: &'s str, options: &ParseOptions) -> Result<Ast<'
     let mut parser = Parser::new(source, options.max_depth);
     match parser.script() {
         Ok(()) => Ok(parser.ast),
-        Err(fault) => Err(ParseErrors::new(source, parser.faults_from(fault))),
+        Err(fault) => Err(ParseErrors::new(source, parser.faults_from(*fault))),
     }
 }
 
@@ -171,14 +171,13 @@ const BYTES_PER_VALUE: usize = 16;
 
 struct Parser<'s> {
     lexer: Lexer<'s>,
-    /// The next token.
-    token: Token,
-    /// End of the token before it.
-    last_end: u32,
     ast: Ast<'s>,
     open: Vec<Open>,
     max_depth: usize,
 }
+
+/// Errors are rare and large.
+type Parsed<T> = Result<T, Box<Fault>>;
 
 /// An instruction that is not closed yet.
 #[derive(Clone, Copy)]
@@ -198,12 +197,8 @@ enum Awaits {
 
 impl<'s> Parser<'s> {
     fn new(source: &'s str, max_depth: usize) -> Self {
-        let mut lexer = Lexer::new(source);
-        let token = lexer.next_token();
         Self {
-            lexer,
-            token,
-            last_end: 0,
+            lexer: Lexer::new(source),
             ast: Ast {
                 source,
                 nodes: Vec::with_capacity(source.len() / BYTES_PER_NODE + 1),
@@ -216,30 +211,34 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn script(&mut self) -> Result<(), Fault> {
+    fn script(&mut self) -> Parsed<()> {
         loop {
             self.instruction()?;
             if self.open.is_empty() {
-                self.expect(END)?;
-                return Ok(());
+                return match self.lexer.peek() {
+                    None => Ok(()),
+                    Some(_) => Err(self.unexpected_next(END)),
+                };
             }
         }
     }
 
     /// Reads an instruction up to its first child, or a leaf and whatever it completes.
-    fn instruction(&mut self) -> Result<(), Fault> {
-        let start = self.expect(OPEN)?.span.start;
-        let keyword = self.expect(KEYWORD)?;
+    fn instruction(&mut self) -> Parsed<()> {
+        let start = self.bracket(b'(', OPEN)?;
+        let keyword = self.lexer.next_token();
+        if !KEYWORD.contains(keyword.kind) {
+            return Err(self.unexpected(keyword, KEYWORD));
+        }
+        if self.open.len() >= self.max_depth {
+            let limit = self.max_depth;
+            return Err(Box::new(Fault {
+                kind: ParseErrorKind::TooDeep { limit },
+                span: keyword.span,
+            }));
+        }
         let node = number(self.ast.nodes.len());
         let values = number(self.ast.values.len());
-        if self.open.len() >= self.max_depth {
-            return Err(Fault {
-                kind: ParseErrorKind::TooDeep {
-                    limit: self.max_depth,
-                },
-                span: keyword.span,
-            });
-        }
         let (kind, awaits) = self.operands(keyword.kind)?;
         self.ast.nodes.push(Node {
             span: Span::new(start, start),
@@ -255,50 +254,47 @@ impl<'s> Parser<'s> {
                 Ok(())
             }
             None => {
-                self.close(node)?;
+                self.close(node, CLOSE)?;
                 self.complete()
             }
         }
     }
 
     /// Closes the instructions of which the one just closed was the last child.
-    fn complete(&mut self) -> Result<(), Fault> {
-        while let Some(&Open { node, awaits }) = self.open.last() {
-            let second = match awaits {
-                Awaits::Left => true,
-                Awaits::FoldBody if self.token.kind == TokenKind::Open => true,
-                Awaits::FoldBody if self.token.kind != TokenKind::Close => {
-                    return Err(self.unexpected(OPEN_OR_CLOSE));
-                }
-                _ => false,
+    fn complete(&mut self) -> Parsed<()> {
+        while let Some(open) = self.open.last_mut() {
+            let node = open.node;
+            let closing = match open.awaits {
+                Awaits::Left => None,
+                Awaits::FoldBody if self.lexer.peek() == Some(b'(') => None,
+                Awaits::FoldBody => Some(OPEN_OR_CLOSE),
+                Awaits::Right | Awaits::Body => Some(CLOSE),
             };
-            if second {
-                let id = number(self.ast.nodes.len());
+            let Some(closing) = closing else {
+                open.awaits = Awaits::Right;
+                let second = number(self.ast.nodes.len());
                 if let Some(node) = self.ast.nodes.get_mut(node as usize) {
-                    node.second = id;
-                }
-                if let Some(open) = self.open.last_mut() {
-                    open.awaits = Awaits::Right;
+                    node.second = second;
                 }
                 return Ok(());
-            }
-            self.close(node)?;
+            };
+            self.close(node, closing)?;
             self.open.pop();
         }
         Ok(())
     }
 
-    fn close(&mut self, node: u32) -> Result<(), Fault> {
-        let token = self.expect(CLOSE)?;
+    fn close(&mut self, node: u32, expected: Set) -> Parsed<()> {
+        let start = self.bracket(b')', expected)?;
         let end = number(self.ast.nodes.len());
         if let Some(node) = self.ast.nodes.get_mut(node as usize) {
-            node.span.end = token.span.end;
+            node.span.end = start + 1;
             node.end = end;
         }
         Ok(())
     }
 
-    fn operands(&mut self, keyword: TokenKind) -> Result<(NodeKind, Option<Awaits>), Fault> {
+    fn operands(&mut self, keyword: TokenKind) -> Parsed<(NodeKind, Option<Awaits>)> {
         Ok(match keyword {
             TokenKind::Call => (self.call()?, None),
             TokenKind::Canon => {
@@ -310,11 +306,10 @@ impl<'s> Parser<'s> {
                 })?;
                 (NodeKind::Canon, None)
             }
-            TokenKind::Ap if self.token.kind == TokenKind::Open => {
-                self.advance();
+            TokenKind::Ap if self.lexer.bracket(b'(').is_some() => {
                 self.operand(MAP_KEY)?;
                 self.operand(AP_ARGUMENT)?;
-                self.expect(CLOSE)?;
+                self.bracket(b')', CLOSE)?;
                 self.operand(STREAM_MAP)?;
                 (NodeKind::ApMap, None)
             }
@@ -362,18 +357,17 @@ impl<'s> Parser<'s> {
         })
     }
 
-    fn call(&mut self) -> Result<NodeKind, Fault> {
+    fn call(&mut self) -> Parsed<NodeKind> {
         self.operand(PEER)?;
-        self.expect(OPEN)?;
+        self.bracket(b'(', OPEN)?;
         self.operand(TEXT)?;
         self.operand(TEXT)?;
-        self.expect(CLOSE)?;
-        self.expect(OPEN_SQUARE)?;
-        while self.token.kind != TokenKind::CloseSquare {
+        self.bracket(b')', CLOSE)?;
+        self.bracket(b'[', OPEN_SQUARE)?;
+        while self.lexer.bracket(b']').is_none() {
             self.operand(ARGUMENT)?;
         }
-        self.advance();
-        if self.token.kind == TokenKind::Close {
+        if self.lexer.peek() == Some(b')') {
             return Ok(NodeKind::Call);
         }
         self.operand(OUTPUT_OR_CLOSE)?;
@@ -381,30 +375,34 @@ impl<'s> Parser<'s> {
     }
 
     /// Takes a token of `set` as an operand; `[` stands for `[]`.
-    fn operand(&mut self, set: Set) -> Result<TokenKind, Fault> {
-        let mut token = self.expect(set)?;
+    fn operand(&mut self, set: Set) -> Parsed<TokenKind> {
+        let mut token = self.lexer.next_token();
+        if !set.contains(token.kind) {
+            return Err(self.unexpected(token, set));
+        }
+        let Span { start, end } = token.span;
         let mut extra = 0;
         let kind = match token.kind {
+            TokenKind::Scalar => RawKind::Scalar,
             TokenKind::Literal => RawKind::Literal,
+            TokenKind::Stream => RawKind::Stream,
+            TokenKind::CanonStream => RawKind::CanonStream,
             TokenKind::InitPeerId => RawKind::InitPeerId,
             TokenKind::Timestamp => RawKind::Timestamp,
             TokenKind::Ttl => RawKind::Ttl,
-            TokenKind::Boolean => match self.ast.slice(token.span.start, token.span.end) {
+            TokenKind::Boolean => match self.ast.slice(start, end) {
                 "true" => RawKind::True,
                 _ => RawKind::False,
             },
             TokenKind::Integer => {
-                extra = self.number(token.number);
+                extra = self.number();
                 RawKind::Integer
             }
             TokenKind::Float => {
-                extra = self.number(token.number);
+                extra = self.number();
                 RawKind::Float
             }
-            TokenKind::Scalar => RawKind::Scalar,
-            TokenKind::Stream => RawKind::Stream,
             TokenKind::StreamMap => RawKind::StreamMap,
-            TokenKind::CanonStream => RawKind::CanonStream,
             TokenKind::CanonStreamMap => RawKind::CanonStreamMap,
             TokenKind::ScalarWithLambda => RawKind::Scalar,
             TokenKind::CanonStreamWithLambda => RawKind::CanonStream,
@@ -412,102 +410,111 @@ impl<'s> Parser<'s> {
             TokenKind::LastError | TokenKind::LastErrorWithLambda => RawKind::LastError,
             TokenKind::Error | TokenKind::ErrorWithLambda => RawKind::Error,
             _ => {
-                token.span.end = self.expect(CLOSE_SQUARE)?.span.end;
+                token.span.end = self.bracket(b']', CLOSE_SQUARE)? + 1;
                 RawKind::EmptyArray
             }
         };
-        let Span { start, end } = token.span;
+        let mut names_inside = false;
         let name_end = match token.name_len {
             0 => end,
             length => {
-                self.intern_accessors(Span::new(start + length, end));
+                names_inside = self.intern_accessors(Span::new(start + length, end));
                 start + length
             }
         };
-        match kind {
-            RawKind::Scalar
-            | RawKind::Stream
-            | RawKind::StreamMap
-            | RawKind::CanonStream
-            | RawKind::CanonStreamMap => {
-                let name = Span::new(start, name_end);
-                extra = self.ast.symbols.intern(self.ast.source, name);
-            }
-            RawKind::LastError | RawKind::Error => extra = name_end - start,
-            _ => {}
+        if kind.is_variable() {
+            let name = Span::new(start, name_end);
+            extra = self.ast.symbols.intern(self.ast.source, name);
+        } else if matches!(kind, RawKind::LastError | RawKind::Error) {
+            extra = name_end - start;
         }
         self.ast.values.push(RawValue {
             span: token.span,
             extra,
             kind,
+            names_inside,
         });
         Ok(token.kind)
     }
 
-    /// Gives numbers to the names between the brackets of a lambda.
-    fn intern_accessors(&mut self, lambda: Span) {
+    fn bracket(&mut self, bracket: u8, expected: Set) -> Parsed<u32> {
+        match self.lexer.bracket(bracket) {
+            Some(start) => Ok(start),
+            None => Err(self.unexpected_next(expected)),
+        }
+    }
+
+    /// Gives numbers to the names between the brackets of a lambda; whether there are any.
+    fn intern_accessors(&mut self, lambda: Span) -> bool {
         let source = self.ast.source;
         let Some(lambda) = Lambda::from_checked(self.ast.slice(lambda.start, lambda.end)) else {
-            return;
+            return false;
         };
+        let mut any = false;
         for accessor in lambda.accessors() {
             if let Accessor::Scalar(name) = accessor {
                 let start = number(name.as_ptr().addr() - source.as_ptr().addr());
                 let span = Span::new(start, start + number(name.len()));
                 self.ast.symbols.intern(source, span);
+                any = true;
             }
         }
+        any
     }
 
-    fn number(&mut self, bits: u64) -> u32 {
-        self.ast.numbers.push(bits);
+    fn number(&mut self) -> u32 {
+        self.ast.numbers.push(self.lexer.number);
         number(self.ast.numbers.len() - 1)
     }
 
-    fn expect(&mut self, set: Set) -> Result<Token, Fault> {
-        let token = self.token;
-        if !set.contains(token.kind) {
-            return Err(self.unexpected(set));
-        }
-        self.advance();
-        Ok(token)
-    }
-
-    fn advance(&mut self) {
-        self.last_end = self.token.span.end;
-        self.token = self.lexer.next_token();
+    #[cold]
+    fn unexpected_next(&mut self, expected: Set) -> Box<Fault> {
+        let token = self.lexer.next_token();
+        self.unexpected(token, expected)
     }
 
     #[cold]
-    fn unexpected(&mut self, set: Set) -> Fault {
+    fn unexpected(&mut self, token: Token, expected: Set) -> Box<Fault> {
         if let Some(fault) = self.lexer.fault.take() {
-            return fault;
+            return Box::new(fault);
         }
-        Fault {
+        Box::new(Fault {
             kind: ParseErrorKind::Unexpected {
-                expected: set.to_string(),
+                expected: expected.to_string(),
             },
-            span: match self.token.kind {
-                // Behind white space and comments there is nothing to point at.
-                TokenKind::End => Span::new(self.last_end, self.last_end),
-                _ => self.token.span,
+            span: match token.kind {
+                TokenKind::End => self.end_of_last_token(),
+                _ => token.span,
             },
+        })
+    }
+
+    /// Behind it there is only white space and comments, nothing to point at.
+    fn end_of_last_token(&self) -> Span {
+        let mut lexer = Lexer::new(self.ast.source);
+        let mut end = 0;
+        loop {
+            let token = lexer.next_token();
+            if token.kind == TokenKind::End {
+                return Span::new(end, end);
+            }
+            end = token.span.end;
         }
     }
 
     /// `fault`, and the first word behind it that is no token.
     #[cold]
     fn faults_from(&mut self, fault: Fault) -> Vec<Fault> {
+        let lexical = !matches!(
+            fault.kind,
+            ParseErrorKind::Unexpected { .. } | ParseErrorKind::TooDeep { .. }
+        );
         let mut faults = vec![fault];
-        while self.token.kind != TokenKind::End {
+        while !lexical && self.lexer.next_token().kind != TokenKind::End {
             if let Some(fault) = self.lexer.fault.take() {
                 faults.push(fault);
                 break;
             }
-            if self.token.kind == TokenKind::Bad {
-                break;
-            }
-            self.advance();
         }
         faults
     }

@@ -13,8 +13,6 @@ pub struct Token {
     pub span: Span,
     /// Length of the name of a token with a lambda.
     pub(crate) name_len: u32,
-    /// An integer, or the bits of a float.
-    pub(crate) number: u64,
 }
 
 macro_rules! kinds {
@@ -47,7 +45,7 @@ kinds! {
     CanonStream "CanonStream" "`#name` or `#$name`"
     CanonStreamMap "CanonStreamMap" "`#%name`"
     CanonStreamMapWithLambda "CanonStreamMapWithLambda" "`#%name.$.key`"
-    CanonStreamWithLambda "CanonStreamWithLambda" "`#name.$.[0]`"
+    CanonStreamWithLambda "CanonStreamWithLambda" "`#name.$.[0]`, with a name of at least two characters"
     Error "Error" "`:error:`"
     ErrorWithLambda "ErrorWithLambda" "`:error:.$.message`"
     Float "F64" "a number with a dot"

@@ -4,10 +4,7 @@
 //! comes up at which its subtree ends.
 
 use crate::{
-    ast::{
-        Ast, FailOperand, Instruction, InstructionId, InstructionKind, Span, Symbol, Value,
-        ValueKind, Variable, VariableKind,
-    },
+    ast::{Ast, Node, NodeKind, RawKind, RawValue, Span, ValueKind},
     error::{Fault, MAX_ERRORS, ParseErrorKind},
     lambda::Accessor,
 };
@@ -15,12 +12,11 @@ use crate::{
 /// Everything that is wrong with a tree, at most [`MAX_ERRORS`] findings of every check.
 pub(crate) fn validate(ast: &Ast<'_>) -> Vec<Fault> {
     let mut validator = Validator::new(ast);
-    for instruction in ast.instructions() {
-        let id = instruction.id().0;
+    for (id, node) in (0_u32..).zip(&ast.nodes) {
         while let Some(open) = validator.open.pop_if(|open| open.end == id) {
             validator.leave(open);
         }
-        validator.enter(instruction);
+        validator.enter(id, node);
     }
     while let Some(open) = validator.open.pop() {
         validator.leave(open);
@@ -48,6 +44,8 @@ struct Validator<'a, 's> {
 #[derive(Clone, Copy, Default)]
 struct Name {
     defined: bool,
+    /// Whether a fold that began before had it as its iterator: all that `next` asks for.
+    iterated: bool,
     /// How many open folds have it as their iterator.
     folds: u32,
     /// How many `next` of it the innermost of those has.
@@ -95,93 +93,67 @@ impl<'a, 's> Validator<'a, 's> {
         }
     }
 
-    fn enter(&mut self, instruction: Instruction<'a, 's>) {
-        let at = instruction.id().0;
-        let kind = match instruction.kind() {
-            InstructionKind::Call {
-                peer,
-                service,
-                function,
-                arguments,
-                output,
-            } => {
-                self.check(peer, at);
-                self.check(service, at);
-                self.check(function, at);
-                for argument in arguments {
-                    self.check(argument, at);
-                }
-                if let Some(output) = output {
-                    self.define(output);
-                }
+    fn enter(&mut self, id: u32, node: &Node) {
+        let start = node.values as usize;
+        let end = start + node.value_count as usize;
+        let values = self.ast.values.get(start..end).unwrap_or(&[]);
+        let kind = match (node.kind, values) {
+            (NodeKind::Call, uses) => {
+                self.check(uses, id);
                 return self.marks.push(Mark::Other);
             }
-            InstructionKind::Canon { target, .. } => {
-                self.define(target);
+            // The last operand takes the value; of an entry in a map only the key is checked.
+            (NodeKind::CallWithOutput | NodeKind::Ap, [uses @ .., target])
+            | (NodeKind::ApMap, [uses @ .., _, target]) => {
+                self.check(uses, id);
+                self.define(target.extra);
                 return self.marks.push(Mark::Other);
             }
-            InstructionKind::Ap { argument, target } => {
-                self.check(argument, at);
-                self.define(target);
+            (NodeKind::Canon, [.., target]) => {
+                self.define(target.extra);
                 return self.marks.push(Mark::Other);
             }
-            InstructionKind::ApMap { key, map, .. } => {
-                self.check(key, at);
-                self.define(map);
-                return self.marks.push(Mark::Other);
+            (NodeKind::Next, [iterator]) => {
+                self.next(iterator.extra, node.span);
+                return self.marks.push(Mark::Next(iterator.extra));
             }
-            InstructionKind::Fail { operand } => {
-                if let FailOperand::Literal { code: 0, .. } = operand {
-                    self.report(ParseErrorKind::FailCodeZero, instruction.span());
+            (NodeKind::FailLiteral, [code, ..]) => {
+                if self.ast.numbers.get(code.extra as usize) == Some(&0) {
+                    self.report(ParseErrorKind::FailCodeZero, node.span);
                 }
                 return self.marks.push(Mark::Other);
             }
-            InstructionKind::Next { iterator } => {
-                self.next(iterator, instruction.span());
-                return self.marks.push(Mark::Next(iterator.symbol.0));
-            }
-            InstructionKind::Never | InstructionKind::Null => {
-                return self.marks.push(Mark::Other);
-            }
-            InstructionKind::Seq { .. } | InstructionKind::Par { .. } => OpenKind::Sequence,
-            InstructionKind::Xor { .. } => OpenKind::Choice,
-            InstructionKind::Match { left, right, .. }
-            | InstructionKind::Mismatch { left, right, .. } => {
-                self.check(left, at);
-                self.check(right, at);
+            (NodeKind::Seq | NodeKind::Par, _) => OpenKind::Sequence,
+            (NodeKind::Xor, _) => OpenKind::Choice,
+            (NodeKind::Match | NodeKind::Mismatch, uses) => {
+                self.check(uses, id);
                 OpenKind::Wrapper
             }
-            InstructionKind::New { variable, .. } => {
-                if self.name(variable.symbol).folds > 0 {
-                    let name = variable.name.to_owned();
-                    self.report(ParseErrorKind::NewIterator { name }, instruction.span());
+            (NodeKind::New, [variable]) => {
+                if self.name(variable.extra).folds > 0 {
+                    let name = self.text(variable.extra);
+                    self.report(ParseErrorKind::NewIterator { name }, node.span);
                 }
-                self.define(variable);
+                self.define(variable.extra);
                 OpenKind::Wrapper
             }
-            InstructionKind::Fold {
-                iterable,
-                iterator,
-                last,
-                ..
-            } => {
-                self.check(iterable, at);
-                self.define(iterator);
+            (NodeKind::Fold, [uses @ .., iterator]) => {
+                self.check(uses, id);
+                self.define(iterator.extra);
                 OpenKind::Fold {
-                    iterator: iterator.symbol.0,
-                    outer_nexts: self.enter_fold(iterator, instruction.span()),
-                    over_stream: matches!(
-                        iterable.kind,
-                        ValueKind::Variable(variable, _)
-                            if matches!(variable.kind, VariableKind::Stream | VariableKind::StreamMap)
-                    ),
-                    with_last: last.is_some(),
+                    iterator: iterator.extra,
+                    outer_nexts: self.enter_fold(iterator.extra, node.span),
+                    over_stream: uses
+                        .iter()
+                        .any(|value| matches!(value.kind, RawKind::Stream | RawKind::StreamMap)),
+                    with_last: node.second != 0,
                 }
             }
+            _ => return self.marks.push(Mark::Other),
         };
         self.open.push(Open {
-            end: instruction.end().0,
-            span: instruction.span(),
+            end: node.end,
+            span: node.span,
             kind,
         });
     }
@@ -223,14 +195,15 @@ impl<'a, 's> Validator<'a, 's> {
         self.marks.push(mark);
     }
 
-    fn enter_fold(&mut self, iterator: Variable<'_>, span: Span) -> u32 {
-        let Some(name) = self.names.get_mut(iterator.symbol.index()) else {
+    fn enter_fold(&mut self, iterator: u32, span: Span) -> u32 {
+        let Some(name) = self.names.get_mut(iterator as usize) else {
             return 0;
         };
         let outer_nexts = std::mem::take(&mut name.nexts);
         name.folds += 1;
+        name.iterated = true;
         if name.folds > 1 {
-            let name = iterator.name.to_owned();
+            let name = self.text(iterator);
             self.report(ParseErrorKind::NestedIterator { name }, span);
         }
         outer_nexts
@@ -251,10 +224,13 @@ impl<'a, 's> Validator<'a, 's> {
         if let Some(name) = self.names.get_mut(iterator as usize) {
             name.folds = name.folds.saturating_sub(1);
             name.nexts = outer_nexts;
-            // Forgotten even if this fold is over an array: a later fold over a stream has
-            // nothing to do with it.
-            suspect = name.suspect.take();
+            suspect = name.suspect;
+            if over_stream && body == Mark::Next(iterator) {
+                name.suspect = None;
+            }
         }
+        // What a fold over an array leaves suspect counts against a later fold over a stream with
+        // the same iterator. All peers of a particle have to agree, so it stays like this.
         if !over_stream {
             return Mark::Other;
         }
@@ -269,23 +245,28 @@ impl<'a, 's> Validator<'a, 's> {
         }
     }
 
-    fn next(&mut self, iterator: Variable<'_>, span: Span) {
-        let Some(name) = self.names.get_mut(iterator.symbol.index()) else {
+    fn next(&mut self, iterator: u32, span: Span) {
+        let Some(name) = self.names.get_mut(iterator as usize) else {
             return;
         };
         name.nexts += 1;
-        let (folds, nexts) = (name.folds, name.nexts);
-        if folds == 0 {
+        let Name {
+            iterated,
+            folds,
+            nexts,
+            ..
+        } = *name;
+        if !iterated {
             self.undefined_iterables.resize(self.names.len(), false);
-            if let Some(reported) = self.undefined_iterables.get_mut(iterator.symbol.index())
+            if let Some(reported) = self.undefined_iterables.get_mut(iterator as usize)
                 && !*reported
             {
                 *reported = true;
-                let name = iterator.name.to_owned();
+                let name = self.text(iterator);
                 self.report(ParseErrorKind::UndefinedIterable { name }, span);
             }
-        } else if nexts > 1 {
-            let name = iterator.name.to_owned();
+        } else if folds > 0 && nexts > 1 {
+            let name = self.text(iterator);
             self.report(ParseErrorKind::MultipleNext { name }, span);
         }
     }
@@ -294,47 +275,59 @@ impl<'a, 's> Validator<'a, 's> {
         self.marks.pop().unwrap_or(Mark::Other)
     }
 
-    fn name(&self, symbol: Symbol) -> Name {
-        self.names.get(symbol.index()).copied().unwrap_or_default()
+    fn name(&self, symbol: u32) -> Name {
+        self.names.get(symbol as usize).copied().unwrap_or_default()
     }
 
-    fn define(&mut self, variable: Variable<'_>) {
-        if let Some(name) = self.names.get_mut(variable.symbol.index()) {
+    fn text(&self, symbol: u32) -> String {
+        self.ast.symbols.text(self.ast.source, symbol).to_owned()
+    }
+
+    fn define(&mut self, symbol: u32) {
+        if let Some(name) = self.names.get_mut(symbol as usize) {
             name.defined = true;
         }
     }
 
-    /// Checks that the variables of an operand of instruction `at` are defined.
-    fn check(&mut self, value: Value<'_>, at: u32) {
-        let lambda = match value.kind {
-            ValueKind::Variable(variable, lambda) => {
-                self.check_name(variable.symbol, at);
-                lambda
+    /// Checks that the variables of some operands of instruction `at` are defined.
+    fn check(&mut self, uses: &[RawValue], at: u32) {
+        for value in uses {
+            if value.kind.is_variable() {
+                self.check_name(value.extra, at);
             }
-            ValueKind::Error(lambda) | ValueKind::LastError(lambda) => lambda,
-            _ => return,
-        };
-        let Some(lambda) = lambda else { return };
-        for accessor in lambda.accessors() {
-            if let Accessor::Scalar(name) = accessor
-                && let Some(symbol) = self.ast.symbol(name)
-            {
-                self.check_name(symbol, at);
+            if value.names_inside {
+                self.check_accessors(*value, at);
             }
         }
     }
 
-    fn check_name(&mut self, symbol: Symbol, at: u32) {
+    fn check_accessors(&mut self, value: RawValue, at: u32) {
+        let (ValueKind::Variable(_, Some(lambda))
+        | ValueKind::Error(Some(lambda))
+        | ValueKind::LastError(Some(lambda))) = self.ast.view(value).kind
+        else {
+            return;
+        };
+        for accessor in lambda.accessors() {
+            if let Accessor::Scalar(name) = accessor
+                && let Some(symbol) = self.ast.symbol(name)
+            {
+                self.check_name(symbol.0, at);
+            }
+        }
+    }
+
+    fn check_name(&mut self, symbol: u32, at: u32) {
         if self.name(symbol).defined {
             return;
         }
         self.undefined.resize(self.names.len(), None);
-        let Some(first) = self.undefined.get_mut(symbol.index()) else {
+        let Some(first) = self.undefined.get_mut(symbol as usize) else {
             return;
         };
         // A use below the one known so far is left before it.
-        let known = first.and_then(|id| self.ast.get(InstructionId(id)));
-        if known.is_none_or(|known| at < known.end().0) {
+        let known = first.and_then(|id| self.ast.nodes.get(id as usize));
+        if known.is_none_or(|known| at < known.end) {
             *first = Some(at);
         }
     }
@@ -347,11 +340,11 @@ impl<'a, 's> Validator<'a, 's> {
             .collect();
         uses.sort_unstable();
         for (at, symbol) in uses.into_iter().take(MAX_ERRORS) {
-            if let Some(instruction) = self.ast.get(InstructionId(at)) {
-                let name = self.ast.name(Symbol(symbol)).to_owned();
+            if let Some(node) = self.ast.nodes.get(at as usize) {
+                let name = self.text(symbol);
                 self.faults.push(Fault {
                     kind: ParseErrorKind::UndefinedVariable { name },
-                    span: instruction.span(),
+                    span: node.span,
                 });
             }
         }

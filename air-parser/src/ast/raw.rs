@@ -56,6 +56,8 @@ pub(crate) struct RawValue {
     /// for the error registers.
     pub(crate) extra: u32,
     pub(crate) kind: RawKind,
+    /// Whether the lambda has names between brackets.
+    pub(crate) names_inside: bool,
 }
 
 impl RawValue {
@@ -63,7 +65,21 @@ impl RawValue {
         span: Span::new(0, 0),
         extra: u32::MAX,
         kind: RawKind::EmptyArray,
+        names_inside: false,
     };
+}
+
+impl RawKind {
+    pub(crate) const fn is_variable(self) -> bool {
+        matches!(
+            self,
+            Self::Scalar
+                | Self::Stream
+                | Self::StreamMap
+                | Self::CanonStream
+                | Self::CanonStreamMap
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

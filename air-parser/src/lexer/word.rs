@@ -40,10 +40,13 @@ pub(super) fn text(rest: &str) -> &str {
     rest
 }
 
+/// A token, and the number if it is one: an integer, or the bits of a float.
+pub(super) type Word = (Token, u64);
+
 /// What a word is that begins at byte `start` of the source.
-pub(super) fn classify(word: &str, start: usize) -> Result<Token, Fault> {
+pub(super) fn classify(word: &str, start: usize) -> Result<Word, Fault> {
     let end = start + word.len();
-    let whole = |kind| Ok(token(kind, start, end));
+    let whole = |kind| Ok((token(kind, start, end), 0));
     match word {
         "%init_peer_id%" => return whole(TokenKind::InitPeerId),
         "%timestamp%" => return whole(TokenKind::Timestamp),
@@ -57,17 +60,18 @@ pub(super) fn classify(word: &str, start: usize) -> Result<Token, Fault> {
         (LAST_ERROR, TokenKind::LastErrorWithLambda),
     ] {
         if word.starts_with(register) {
-            return with_lambda(kind, word, register.len(), start);
+            return Ok((with_lambda(kind, word, register.len(), start)?, 0));
         }
     }
-    match word.as_bytes() {
-        [b'#', b'%', ..] => variable(word, start, 2, Sigil::CanonStreamMap),
-        [b'#', b'$', ..] => variable(word, start, 2, Sigil::CanonStream),
-        [b'#', ..] => variable(word, start, 1, Sigil::CanonStream),
-        [b'$', ..] => variable(word, start, 1, Sigil::Stream),
-        [b'%', ..] => variable(word, start, 1, Sigil::StreamMap),
-        _ => number(word, start),
-    }
+    let (prefix, sigil) = match word.as_bytes() {
+        [b'#', b'%', ..] => (2, Sigil::CanonStreamMap),
+        [b'#', b'$', ..] => (2, Sigil::CanonStream),
+        [b'#', ..] => (1, Sigil::CanonStream),
+        [b'$', ..] => (1, Sigil::Stream),
+        [b'%', ..] => (1, Sigil::StreamMap),
+        _ => return number(word, start),
+    };
+    Ok((variable(word, start, prefix, sigil)?, 0))
 }
 
 #[derive(Clone, Copy)]
@@ -80,7 +84,7 @@ enum Sigil {
 }
 
 /// A number as long as only a sign, digits and one dot are seen; anything else is a variable.
-fn number(word: &str, start: usize) -> Result<Token, Fault> {
+fn number(word: &str, start: usize) -> Result<Word, Fault> {
     let unsigned = word.strip_prefix(['+', '-']).unwrap_or(word);
     let sign_len = word.len() - unsigned.len();
     let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
@@ -95,7 +99,7 @@ fn number(word: &str, start: usize) -> Result<Token, Fault> {
         } else {
             // A plus is no name character, but a name may begin with it.
             let plus = usize::from(word.starts_with('+'));
-            variable(word, start, plus, Sigil::None)
+            Ok((variable(word, start, plus, Sigil::None)?, 0))
         };
     };
     if digits == 0 {
@@ -116,21 +120,18 @@ fn number(word: &str, start: usize) -> Result<Token, Fault> {
     let number: f64 = word
         .parse()
         .map_err(|_| fault(ParseErrorKind::Float, start, end))?;
-    Ok(Token {
-        number: number.to_bits(),
-        ..token(TokenKind::Float, start, end)
-    })
+    Ok((token(TokenKind::Float, start, end), number.to_bits()))
 }
 
 const MAX_FLOAT_LEN: usize = 11;
 
-fn integer(word: &str, start: usize) -> Result<Token, Fault> {
+fn integer(word: &str, start: usize) -> Result<Word, Fault> {
     let end = start + word.len();
     match word.parse::<i64>() {
-        Ok(number) => Ok(Token {
-            number: number.cast_unsigned(),
-            ..token(TokenKind::Integer, start, end)
-        }),
+        Ok(number) => Ok((
+            token(TokenKind::Integer, start, end),
+            number.cast_unsigned(),
+        )),
         Err(error) => {
             let kind = match error.kind() {
                 IntErrorKind::PosOverflow => ParseErrorKind::IntegerTooLarge,
@@ -173,7 +174,9 @@ fn variable(word: &str, start: usize, prefix: usize, sigil: Sigil) -> Result<Tok
             at + stop.len_utf8(),
         ));
     }
-    if tagged && length == 0 {
+    // Peers in the field refuse a lambda this close to a sigil, be there a name of one character or
+    // none. Scripts are agreed on by all peers of a particle, so it is refused here as well.
+    if tagged && name_end <= 2 {
         return Err(fault(ParseErrorKind::EmptyCanonName, at - 1, at));
     }
     let lambda = word.get(name_end..).unwrap_or("");
@@ -229,7 +232,7 @@ mod tests {
     use super::*;
 
     fn kind(word: &str) -> TokenKind {
-        let token = classify(word, 0).unwrap();
+        let (token, _) = classify(word, 0).unwrap();
         assert_eq!(token.span.end as usize, word.len());
         token.kind
     }
@@ -257,7 +260,7 @@ mod tests {
             ("-9223372036854775808", i64::MIN),
         ] {
             assert_eq!(kind(word), TokenKind::Integer);
-            assert_eq!(classify(word, 0).unwrap().number.cast_signed(), expected);
+            assert_eq!(classify(word, 0).unwrap().1.cast_signed(), expected);
         }
         for (word, expected) in [
             ("1.", 1.0),
@@ -266,7 +269,7 @@ mod tests {
             ("12345678.12", 12_345_678.12),
         ] {
             assert_eq!(kind(word), TokenKind::Float);
-            assert_eq!(f64::from_bits(classify(word, 0).unwrap().number), expected);
+            assert_eq!(f64::from_bits(classify(word, 0).unwrap().1), expected);
         }
         assert_eq!(
             error("9223372036854775808"),
@@ -290,13 +293,15 @@ mod tests {
         }
         assert_eq!(kind("#$c"), TokenKind::CanonStream);
         assert_eq!(kind("#%m"), TokenKind::CanonStreamMap);
-        assert_eq!(kind("#c.$.[0]"), TokenKind::CanonStreamWithLambda);
-        assert_eq!(kind("$s.length"), TokenKind::StreamWithLambda);
+        assert_eq!(kind("#cc.$.[0]"), TokenKind::CanonStreamWithLambda);
+        assert_eq!(kind("#%m.$.key"), TokenKind::CanonStreamMapWithLambda);
+        assert_eq!(kind("$ss.length"), TokenKind::StreamWithLambda);
         assert_eq!(kind(":error:.$.message!"), TokenKind::ErrorWithLambda);
         assert_eq!(kind("x.$.größe"), TokenKind::ScalarWithLambda);
         assert_eq!(error("a%bc"), (ParseErrorKind::NameCharacter, 1, 2));
         assert_eq!(error("#$"), (ParseErrorKind::EmptyCanonName, 1, 2));
         assert_eq!(error("$"), (ParseErrorKind::EmptyTaggedName, 0, 1));
+        assert_eq!(error("#c.$.[0]"), (ParseErrorKind::EmptyCanonName, 1, 2));
         assert_eq!(error("$.length"), (ParseErrorKind::EmptyCanonName, 0, 1));
         assert_eq!(error("x.$.a!.b"), (ParseErrorKind::LambdaCharacter, 5, 6));
         assert_eq!(error("%now%"), (ParseErrorKind::NameCharacter, 4, 5));

@@ -1,4 +1,5 @@
-//! Replays `vectors/air-parser`: verdicts, messages, tokens, formatted texts and lambdas.
+//! Replays `vectors/air-parser`: verdicts, messages, tokens, formatted texts and lambdas; of runs
+//! (`vectors/air`) the verdict of the parser.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -23,6 +24,9 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
                 Ok(Record::Lambda(record)) => {
                     report.record(format!("{place} {}", record.test), check_lambda(&record));
                 }
+                Ok(Record::Run(record)) => {
+                    report.record(format!("{place} {}", record.name), check_run(&record));
+                }
                 Err(_) => {
                     report.unknown.push(file.clone());
                     break;
@@ -38,6 +42,7 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
 enum Record {
     Lambda(LambdaRecord),
     Script(ScriptRecord),
+    Run(RunRecord),
 }
 
 #[derive(Deserialize)]
@@ -72,6 +77,41 @@ enum TokenRecord {
     Error {
         error: String,
     },
+}
+
+#[derive(Deserialize)]
+struct RunRecord {
+    name: String,
+    script: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    #[serde(default)]
+    ret_code: i64,
+    #[serde(default)]
+    error_message: String,
+}
+
+/// Return code of a script that is none.
+const PARSE_ERROR: i64 = 1;
+
+fn check_run(record: &RunRecord) -> Result<(), String> {
+    let Some(step) = record.steps.first() else {
+        return Ok(());
+    };
+    match parse(&record.script) {
+        Ok(_) => same("rejected", &false, &(step.ret_code == PARSE_ERROR)),
+        Err(errors) => {
+            same("rejected", &true, &(step.ret_code == PARSE_ERROR))?;
+            // Which word is blamed may differ where it is the grammar that finds the error.
+            if labels(&step.error_message).all(|label| label.starts_with("expected ")) {
+                return Ok(());
+            }
+            check_errors(&errors, &step.error_message)
+        }
+    }
 }
 
 fn check_lambda(record: &LambdaRecord) -> Result<(), String> {
@@ -119,7 +159,7 @@ fn check_script(record: &ScriptRecord) -> Result<(), String> {
 }
 
 /// The messages that do not depend on how a grammar is built, as a set, and the place.
-pub(super) fn check_errors(errors: &ParseErrors, rendered: &str) -> Result<(), String> {
+fn check_errors(errors: &ParseErrors, rendered: &str) -> Result<(), String> {
     let errors = errors.errors();
     let expected: Vec<_> = labels(rendered).collect();
     let lambda = |error: &ParseError| {
