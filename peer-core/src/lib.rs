@@ -6,8 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builtins;
+pub mod clock;
 pub mod config;
 pub mod connectivity;
+pub mod host;
 
 #[cfg(feature = "network")]
 pub mod client;
