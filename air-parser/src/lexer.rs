@@ -4,7 +4,7 @@ mod word;
 
 use crate::{
     ast::Span,
-    chars::NAME,
+    chars::{ascii_name_len, find_quote},
     error::{Fault, ParseError, ParseErrorKind, locate},
     token::{Token, TokenKind},
 };
@@ -91,6 +91,30 @@ impl<'s> Lexer<'s> {
         Some(start)
     }
 
+    /// Takes a token where the name of an instruction belongs.
+    #[inline]
+    pub(crate) fn keyword(&mut self) -> Token {
+        self.peek();
+        let start = self.position;
+        let rest = self.source.as_bytes().get(start..).unwrap_or(&[]);
+        let (kind, length) = match rest {
+            [b's', b'e', b'q', ..] => (TokenKind::Seq, 3),
+            [b'a', b'p', ..] => (TokenKind::Ap, 2),
+            [b'c', b'a', b'l', b'l', ..] => (TokenKind::Call, 4),
+            [b'n', b'u', b'l', b'l', ..] => (TokenKind::Null, 4),
+            [b'p', b'a', b'r', ..] => (TokenKind::Par, 3),
+            [b'x', b'o', b'r', ..] => (TokenKind::Xor, 3),
+            [b'n', b'e', b'w', ..] => (TokenKind::New, 3),
+            [b'c', b'a', b'n', b'o', b'n', ..] => (TokenKind::Canon, 5),
+            _ => return self.next_token(),
+        };
+        if !is_word_end(rest.get(length)) {
+            return self.next_token();
+        }
+        self.position = start + length;
+        token(kind, start, self.position)
+    }
+
     #[inline]
     pub(crate) fn next_token(&mut self) -> Token {
         let first = self.peek();
@@ -110,7 +134,7 @@ impl<'s> Lexer<'s> {
 
     fn literal(&mut self, start: usize) -> Token {
         let rest = self.source.as_bytes().get(start + 1..).unwrap_or(&[]);
-        match rest.iter().position(|byte| *byte == b'"') {
+        match find_quote(rest) {
             Some(length) => {
                 self.position = start + length + 2;
                 token(TokenKind::Literal, start, self.position)
@@ -143,10 +167,7 @@ impl<'s> Lexer<'s> {
             _ => (TokenKind::Scalar, start),
         };
         let name = bytes.get(from..).unwrap_or(&[]);
-        let length = name
-            .iter()
-            .position(|byte| NAME.get(usize::from(*byte)) != Some(&true))
-            .unwrap_or(name.len());
+        let length = ascii_name_len(name);
         let end = from + length;
         if length > 0
             && matches!(
@@ -189,6 +210,12 @@ impl<'s> Lexer<'s> {
             name_len: 0,
         }
     }
+}
+
+/// Whether a word without brackets ends before this byte, for ASCII.
+#[inline]
+const fn is_word_end(byte: Option<&u8>) -> bool {
+    matches!(byte, None | Some(b' ' | 0x09..=0x0D | b')' | b']'))
 }
 
 /// A keyword, a Boolean or a scalar; `None` for what may be a number. Patterns of bytes become a

@@ -167,7 +167,7 @@ const CLOSE_SQUARE: Set = Set::of(&[TokenKind::CloseSquare]);
 /// Bytes of source for one instruction and one operand in compact scripts: what the tables
 /// reserve at first.
 const BYTES_PER_NODE: usize = 40;
-const BYTES_PER_VALUE: usize = 16;
+const BYTES_PER_VALUE: usize = 10;
 
 struct Parser<'s> {
     lexer: Lexer<'s>,
@@ -226,7 +226,7 @@ impl<'s> Parser<'s> {
     /// Reads an instruction up to its first child, or a leaf and whatever it completes.
     fn instruction(&mut self) -> Parsed<()> {
         let start = self.bracket(b'(', OPEN)?;
-        let keyword = self.lexer.next_token();
+        let keyword = self.lexer.keyword();
         if !KEYWORD.contains(keyword.kind) {
             return Err(self.unexpected(keyword, KEYWORD));
         }
@@ -381,39 +381,6 @@ impl<'s> Parser<'s> {
             return Err(self.unexpected(token, set));
         }
         let Span { start, end } = token.span;
-        let mut extra = 0;
-        let kind = match token.kind {
-            TokenKind::Scalar => RawKind::Scalar,
-            TokenKind::Literal => RawKind::Literal,
-            TokenKind::Stream => RawKind::Stream,
-            TokenKind::CanonStream => RawKind::CanonStream,
-            TokenKind::InitPeerId => RawKind::InitPeerId,
-            TokenKind::Timestamp => RawKind::Timestamp,
-            TokenKind::Ttl => RawKind::Ttl,
-            TokenKind::Boolean => match self.ast.slice(start, end) {
-                "true" => RawKind::True,
-                _ => RawKind::False,
-            },
-            TokenKind::Integer => {
-                extra = self.number();
-                RawKind::Integer
-            }
-            TokenKind::Float => {
-                extra = self.number();
-                RawKind::Float
-            }
-            TokenKind::StreamMap => RawKind::StreamMap,
-            TokenKind::CanonStreamMap => RawKind::CanonStreamMap,
-            TokenKind::ScalarWithLambda => RawKind::Scalar,
-            TokenKind::CanonStreamWithLambda => RawKind::CanonStream,
-            TokenKind::CanonStreamMapWithLambda => RawKind::CanonStreamMap,
-            TokenKind::LastError | TokenKind::LastErrorWithLambda => RawKind::LastError,
-            TokenKind::Error | TokenKind::ErrorWithLambda => RawKind::Error,
-            _ => {
-                token.span.end = self.bracket(b']', CLOSE_SQUARE)? + 1;
-                RawKind::EmptyArray
-            }
-        };
         let mut names_inside = false;
         let name_end = match token.name_len {
             0 => end,
@@ -422,11 +389,19 @@ impl<'s> Parser<'s> {
                 start + length
             }
         };
+        let mut kind = raw_kind(token.kind);
+        let mut extra = 0;
         if kind.is_variable() {
             let name = Span::new(start, name_end);
             extra = self.ast.symbols.intern(self.ast.source, name);
-        } else if matches!(kind, RawKind::LastError | RawKind::Error) {
-            extra = name_end - start;
+        } else {
+            match kind {
+                RawKind::LastError | RawKind::Error => extra = name_end - start,
+                RawKind::Integer | RawKind::Float => extra = self.number(),
+                RawKind::True if self.ast.slice(start, end) == "false" => kind = RawKind::False,
+                RawKind::EmptyArray => token.span.end = self.bracket(b']', CLOSE_SQUARE)? + 1,
+                _ => {}
+            }
         }
         self.ast.values.push(RawValue {
             span: token.span,
@@ -517,6 +492,27 @@ impl<'s> Parser<'s> {
             }
         }
         faults
+    }
+}
+
+/// What an operand is stored as; `[` begins `[]`, and which Boolean it is shows the text.
+const fn raw_kind(token: TokenKind) -> RawKind {
+    match token {
+        TokenKind::Literal => RawKind::Literal,
+        TokenKind::InitPeerId => RawKind::InitPeerId,
+        TokenKind::Timestamp => RawKind::Timestamp,
+        TokenKind::Ttl => RawKind::Ttl,
+        TokenKind::Boolean => RawKind::True,
+        TokenKind::Integer => RawKind::Integer,
+        TokenKind::Float => RawKind::Float,
+        TokenKind::Scalar | TokenKind::ScalarWithLambda => RawKind::Scalar,
+        TokenKind::Stream => RawKind::Stream,
+        TokenKind::StreamMap => RawKind::StreamMap,
+        TokenKind::CanonStream | TokenKind::CanonStreamWithLambda => RawKind::CanonStream,
+        TokenKind::CanonStreamMap | TokenKind::CanonStreamMapWithLambda => RawKind::CanonStreamMap,
+        TokenKind::LastError | TokenKind::LastErrorWithLambda => RawKind::LastError,
+        TokenKind::Error | TokenKind::ErrorWithLambda => RawKind::Error,
+        _ => RawKind::EmptyArray,
     }
 }
 
