@@ -2,7 +2,7 @@
 
 use std::num::IntErrorKind;
 
-use super::{span, token};
+use super::{plain_kind, span, token};
 use crate::{
     chars,
     error::{Fault, ParseErrorKind},
@@ -158,7 +158,7 @@ fn variable(word: &str, start: usize, prefix: usize, sigil: Sigil) -> Result<Tok
             return Err(fault(kind, start + prefix - 1, start + prefix));
         }
         let kind = match sigil {
-            Sigil::None => TokenKind::Scalar,
+            Sigil::None => plain_kind(word.as_bytes()).unwrap_or(TokenKind::Scalar),
             Sigil::Stream => TokenKind::Stream,
             Sigil::StreamMap => TokenKind::StreamMap,
             Sigil::CanonStream => TokenKind::CanonStream,
@@ -291,6 +291,8 @@ mod tests {
         for word in ["-relay-", "1-2", "12a", "1e5", "+abc", "größe", "--1", "٣"] {
             assert_eq!(kind(word), TokenKind::Scalar, "{word}");
         }
+        assert_eq!(kind("seq"), TokenKind::Seq);
+        assert_eq!(kind("true"), TokenKind::Boolean);
         assert_eq!(kind("#$c"), TokenKind::CanonStream);
         assert_eq!(kind("#%m"), TokenKind::CanonStreamMap);
         assert_eq!(kind("#cc.$.[0]"), TokenKind::CanonStreamWithLambda);
