@@ -81,7 +81,11 @@ fn assignments(count: usize) -> String {
         String::from("(seq (call \"peer\" (\"service\" \"function\") [] items) (fold items i ");
     for n in 0..count {
         let name = format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let _ = write!(text, "(seq (ap i a{}{name}) ", &name[..n % name.len()]);
+        let _ = write!(
+            text,
+            "(seq (ap i a{}{name}) ",
+            name.get(..n % name.len()).unwrap_or("")
+        );
     }
     text.push_str("(next i)");
     text.extend(std::iter::repeat_n(')', count + 2));

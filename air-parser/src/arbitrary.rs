@@ -71,7 +71,7 @@ impl Sketch {
             text.push_str(layout.gap(position > 0));
             child.write(text, layout);
         }
-        text.push_str(layout.gap(!self.air.ends_with(|c: char| c == '"' || c == ']')));
+        text.push_str(layout.gap(true));
         text.push(')');
     }
 }

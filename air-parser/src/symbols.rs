@@ -1,5 +1,7 @@
 //! Numbers for names.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use crate::ast::Span;
 
 /// The different names of a script, as ranges of its source, found through an open-addressed
@@ -9,6 +11,7 @@ pub(crate) struct SymbolTable {
     entries: Vec<Entry>,
     /// Number of the name plus one; 0 is free. The length is a power of two, at most half is used.
     buckets: Vec<u32>,
+    seed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,7 @@ impl SymbolTable {
         Self {
             entries: Vec::new(),
             buckets: vec![0; FIRST_BUCKETS],
+            seed: RandomState::new().build_hasher().finish(),
         }
     }
 
@@ -40,15 +44,19 @@ impl SymbolTable {
     }
 
     pub(crate) fn find(&self, source: &str, name: &str) -> Option<u32> {
-        self.probe(source.as_bytes(), hash(name.as_bytes()), name.as_bytes())
-            .ok()
+        self.probe(
+            source.as_bytes(),
+            hash(self.seed, name.as_bytes()),
+            name.as_bytes(),
+        )
+        .ok()
     }
 
     /// The number of the name at `span` of the source.
     pub(crate) fn intern(&mut self, source: &str, span: Span) -> u32 {
         let bytes = source.as_bytes();
         let name = slice(bytes, span);
-        let hash = hash(name);
+        let hash = hash(self.seed, name);
         match self.probe(bytes, hash, name) {
             Ok(symbol) => symbol,
             Err(bucket) => {
@@ -110,13 +118,15 @@ fn slice(source: &[u8], span: Span) -> &[u8] {
         .unwrap_or(&[])
 }
 
-/// Multiply-and-fold over words of eight bytes, finished with a strong mixer.
-fn hash(name: &[u8]) -> u32 {
+/// Multiply-and-fold over words of eight bytes. Scripts come from strangers, so the seed is not
+/// known to them; numbers are given in the order of the text and don't depend on it.
+fn hash(seed: u64, name: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut state = (name.len() as u64).wrapping_mul(FACTOR);
+    let factor = seed | 1;
+    let mut state = seed.rotate_left(32) ^ (name.len() as u64).wrapping_mul(FACTOR);
     let (words, tail) = name.as_chunks::<8>();
     for word in words {
-        state = fold(state ^ u64::from_le_bytes(*word), FACTOR);
+        state = fold(state ^ u64::from_le_bytes(*word), factor);
     }
     let mut last = 0_u64;
     for byte in tail {

@@ -1,5 +1,11 @@
 //! Texts made to hurt: all of them give a tree or an error, in time and on a small stack.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails may panic"
+)]
+
 use air_parser::{FormatOptions, ParseErrorKind, ParseOptions, parse, parse_with, tokens};
 
 const UNLIMITED: ParseOptions = ParseOptions {
