@@ -2,11 +2,18 @@
 
 use std::{fmt, ops::Deref};
 
+use cid::Cid;
+
 /// Length of the text of a CID that this library makes.
 pub const CID_LEN: usize = 61;
 
 /// `CIDv1 | json (0x0200) | blake3-256 | 32 bytes`.
 pub(crate) const PREFIX: [u8; 5] = [0x01, 0x80, 0x04, 0x1e, 0x20];
+
+const JSON: u64 = 0x0200;
+const BLAKE3_256: u64 = 0x1e;
+const SHA2_256: u64 = 0x12;
+const MAX_CID_LEN: usize = 1024;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -23,6 +30,91 @@ pub struct CidText([u8; CID_LEN]);
 #[must_use]
 pub fn value_cid(text: &str) -> CidText {
     CidText::of_digest(blake3::hash(text.as_bytes()).as_bytes())
+}
+
+/// Why a CID does not belong to a content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CidError {
+    /// The text is no CID.
+    #[error("\"{cid}\" is not a CID: {reason}")]
+    Unparsable {
+        /// The text, shortened.
+        cid: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Not the codec of JSON.
+    #[error("unsupported CID codec: {codec}")]
+    Codec {
+        /// The codec, expected 0x0200.
+        codec: u64,
+    },
+    /// Neither blake3-256 nor sha2-256.
+    #[error("unsupported multihash code: {code}")]
+    HashFunction {
+        /// The code, expected 0x1e or 0x12.
+        code: u64,
+    },
+    /// The content has another digest.
+    #[error("value mismatch for CID \"{cid}\"")]
+    Mismatch {
+        /// The text.
+        cid: String,
+    },
+}
+
+/// Checks that `cid` is a CID of `content`, in any accepted spelling.
+///
+/// # Errors
+/// See [`CidError`].
+pub fn verify(cid: &str, content: &[u8]) -> Result<(), CidError> {
+    let digest = blake3::hash(content);
+    if cid.len() == CID_LEN && CidText::of_digest(digest.as_bytes()).0 == cid.as_bytes() {
+        return Ok(());
+    }
+    verify_foreign(cid, content, digest.as_bytes())
+}
+
+/// The slow path: sha2-256, other bases, or no CID at all.
+fn verify_foreign(cid: &str, content: &[u8], blake3: &[u8; 32]) -> Result<(), CidError> {
+    let unparsable = |reason: String| CidError::Unparsable {
+        cid: shorten(cid),
+        reason,
+    };
+    // Some bases decode in quadratic time, and no accepted CID is nearly as long.
+    if cid.len() > MAX_CID_LEN {
+        return Err(unparsable(format!(
+            "{} bytes, expected at most {MAX_CID_LEN}",
+            cid.len()
+        )));
+    }
+    let parsed = Cid::try_from(cid).map_err(|error| unparsable(error.to_string()))?;
+    if parsed.codec() != JSON {
+        return Err(CidError::Codec {
+            codec: parsed.codec(),
+        });
+    }
+    let digest = parsed.hash().digest();
+    let same = match parsed.hash().code() {
+        BLAKE3_256 => digest == blake3,
+        SHA2_256 => {
+            use sha2::Digest as _;
+            digest == sha2::Sha256::digest(content).as_slice()
+        }
+        code => return Err(CidError::HashFunction { code }),
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(CidError::Mismatch {
+            cid: cid.to_owned(),
+        })
+    }
+}
+
+fn shorten(cid: &str) -> String {
+    cid.chars().take(80).collect()
 }
 
 impl CidText {
@@ -98,5 +190,25 @@ mod tests {
         for (text, cid) in known {
             assert_eq!(value_cid(text).as_str(), cid);
         }
+    }
+
+    #[test]
+    fn spellings_and_faults() {
+        let cid = value_cid("1");
+        assert_eq!(verify(&cid, b"1"), Ok(()));
+        assert!(matches!(verify(&cid, b"2"), Err(CidError::Mismatch { .. })));
+        let parsed = Cid::try_from(&*cid).unwrap();
+        let base58 = format!("z{}", bs58::encode(parsed.to_bytes()).into_string());
+        assert_eq!(verify(&base58, b"1"), Ok(()));
+        let raw = Cid::new_v1(0x55, *parsed.hash()).to_string();
+        assert_eq!(verify(&raw, b"1"), Err(CidError::Codec { codec: 0x55 }));
+        assert!(matches!(
+            verify("garbage", b"1"),
+            Err(CidError::Unparsable { .. })
+        ));
+        assert!(matches!(
+            verify(&"z".repeat(9999), b"1"),
+            Err(CidError::Unparsable { .. })
+        ));
     }
 }

@@ -3,9 +3,24 @@
 //! Everything here borrows: CIDs, peer ids and JSON texts are slices of the bytes that were
 //! decoded, or of an arena of the caller that lives as long.
 
+mod decode;
+mod encode;
+mod envelope;
+mod json;
+mod signatures;
 mod state;
 mod store;
+mod verify;
 
+pub use decode::ArchiveError;
+pub use encode::EncodeError;
+pub use envelope::{
+    DATA_VERSION, Envelope, EnvelopeError, MIN_INTERPRETER_VERSION, VersionError, Versions,
+};
+pub use signatures::{
+    DataSignatureError, MergedSignatures, SIGNATURE_LEN, STORED_KEY_LEN, SignedCids,
+    check_signatures, sign_cids, signed_message, stored_public_key,
+};
 pub use state::{CallState, FoldLore, Generations, State, StateKind, Subtrace, Subtraces};
 pub use store::{CanonElement, CanonResult, CidInfo, Provenance, ServiceResult, Signatures, Store};
 

@@ -1,0 +1,512 @@
+//! Writing the archive: deterministic, every distinct CID and peer id once.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::{
+    CallState, CanonElement, CanonResult, Data, FoldLore, Provenance, ServiceResult, State,
+    Subtraces, store::Store,
+};
+use crate::Tetraplet;
+
+const STATE: usize = 24;
+/// Pointers are signed 32-bit offsets.
+const MAX_ARCHIVE: usize = i32::MAX as usize;
+
+/// Data that does not fit the archive format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// Offsets would overflow.
+    #[error("archive would have {length} bytes, expected at most 2147483647")]
+    TooLarge {
+        /// Length that was reached.
+        length: usize,
+    },
+}
+
+/// Appends the archive of `data` to `out`, whose present length counts as offset 0.
+pub(super) fn encode(mut data: Data<'_>, out: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+    let info = &mut data.cid_info;
+    info.values.sort();
+    info.tetraplets.sort();
+    info.canon_elements.sort();
+    info.canon_results.sort();
+    info.service_results.sort();
+    let mut writer = Writer {
+        base: out.len(),
+        out,
+        hasher: DefaultHashBuilder::default(),
+        texts: HashTable::new(),
+        peers: HashTable::new(),
+    };
+    writer.data(&data);
+    let length = writer.position();
+    if length > MAX_ARCHIVE {
+        return Err(EncodeError::TooLarge { length });
+    }
+    Ok(writer.out)
+}
+
+/// About how many bytes the archive of `data` takes, rather too many than too few.
+pub(super) fn estimate(data: &Data<'_>) -> usize {
+    let text = |text: &str| text.len() + 3;
+    let states: usize = data
+        .trace
+        .iter()
+        .map(|state| match state {
+            State::Call(CallState::Unused(cid)) => STATE + text(cid),
+            State::Fold(lore) => STATE + 28 * lore.len(),
+            State::Ap(_) => STATE + 4,
+            _ => STATE,
+        })
+        .sum();
+    let info = &data.cid_info;
+    let values: usize = info
+        .values
+        .iter()
+        .map(|(key, value)| text(key) + text(value) + 20)
+        .sum();
+    let tetraplets: usize = info
+        .tetraplets
+        .iter()
+        .map(|(key, value)| {
+            let parts = [
+                value.peer_pk,
+                value.service_id,
+                value.function_name,
+                value.lens,
+            ];
+            text(key) + 44 + parts.iter().map(|part| part.len()).sum::<usize>()
+        })
+        .sum();
+    let elements: usize = info
+        .canon_elements
+        .iter()
+        .map(|(key, _)| text(key) + 40)
+        .sum();
+    let results: usize = info
+        .canon_results
+        .iter()
+        .map(|(key, value)| text(key) + 28 + 8 * value.values.len())
+        .sum();
+    let services: usize = info
+        .service_results
+        .iter()
+        .map(|(key, value)| text(key) + text(value.argument_hash) + 36)
+        .sum();
+    let signatures: usize = data
+        .signatures
+        .iter()
+        .map(|(key, signature)| key.len() + signature.len() + 16)
+        .sum();
+    states + values + tetraplets + elements + results + services + signatures + 512
+}
+
+struct Writer {
+    out: Vec<u8>,
+    base: usize,
+    hasher: DefaultHashBuilder,
+    /// Offset and length of every shared text.
+    texts: HashTable<(u32, u32)>,
+    /// Offset of every peer id's text, its length, and offset of the field that points to it.
+    peers: HashTable<(u32, u32, u32)>,
+}
+
+impl Writer {
+    fn data(&mut self, data: &Data<'_>) {
+        let trace = self.trace(&data.trace);
+        let info = &data.cid_info;
+        let stores = [
+            self.store(&info.values, Self::value),
+            self.store(&info.tetraplets, Self::tetraplet),
+            self.store(&info.canon_elements, Self::element),
+            self.store(&info.canon_results, Self::canon_result),
+            self.store(&info.service_results, Self::service_result),
+        ];
+        let mut parts = Vec::with_capacity(data.signatures.len());
+        for (key, signature) in data.signatures.iter() {
+            let key_at = self.raw(key);
+            parts.push((key_at, key.len(), self.raw(signature), signature.len()));
+        }
+        self.pad();
+        let signatures = self.position();
+        for (key, key_len, signature, signature_len) in parts {
+            self.fat(key, key_len);
+            self.fat(signature, signature_len);
+        }
+        self.fat(trace, data.trace.len());
+        self.u32(data.last_call_request_id);
+        for (store, count) in stores {
+            self.fat(store, count);
+        }
+        self.fat(signatures, data.signatures.len());
+    }
+
+    fn trace(&mut self, trace: &[State<'_>]) -> usize {
+        // One offset a state: everything else is read from the state again.
+        let mut parts = Vec::with_capacity(trace.len());
+        for state in trace {
+            parts.push(self.state_part(state) as u32);
+        }
+        self.pad();
+        let at = self.position();
+        for (state, part) in trace.iter().zip(parts) {
+            let end = self.out.len() + STATE;
+            self.state(state, part as usize);
+            self.out.resize(end, 0);
+        }
+        at
+    }
+
+    fn state_part(&mut self, state: &State<'_>) -> usize {
+        match state {
+            State::Par { .. } => 0,
+            State::Call(call) => match call {
+                CallState::SentBy(peer_id) | CallState::SentByWithId { peer_id, .. } => {
+                    self.peer(peer_id)
+                }
+                CallState::Scalar(cid)
+                | CallState::Stream { cid, .. }
+                | CallState::Unused(cid)
+                | CallState::Failed(cid) => self.text(cid),
+            },
+            State::Fold(lore) => self.fold(lore),
+            State::Ap(generations) => {
+                self.pad();
+                let at = self.position();
+                for generation in generations.as_slice() {
+                    self.u32(*generation);
+                }
+                at
+            }
+            State::CanonSentBy(peer_id) => self.peer(peer_id),
+            State::Canon(cid) => self.text(cid),
+        }
+    }
+
+    fn fold(&mut self, lore: &[FoldLore]) -> usize {
+        let mut parts = Vec::with_capacity(lore.len());
+        for element in lore {
+            self.pad();
+            let at = self.position();
+            let mut count = 0;
+            let pair;
+            let subtraces = match &element.subtraces {
+                Subtraces::Pair(before, after) => {
+                    pair = [*before, *after];
+                    &pair[..]
+                }
+                Subtraces::Other(subtraces) => subtraces,
+            };
+            for subtrace in subtraces {
+                self.u32(subtrace.begin_pos);
+                self.u32(subtrace.len);
+                count += 1;
+            }
+            parts.push((at, count));
+        }
+        self.pad();
+        let at = self.position();
+        for (element, (part, count)) in lore.iter().zip(parts) {
+            self.u32(element.value_pos);
+            self.fat(part, count);
+        }
+        at
+    }
+
+    fn state(&mut self, state: &State<'_>, part: usize) {
+        match state {
+            State::Par { left, right } => {
+                self.tag(0);
+                self.u32(*left);
+                self.u32(*right);
+            }
+            State::Call(call) => {
+                self.tag(1);
+                match call {
+                    CallState::SentBy(_) => {
+                        self.tag(0);
+                        self.tag(0);
+                        self.rel(part);
+                    }
+                    CallState::SentByWithId { call_id, .. } => {
+                        self.tag(0);
+                        self.tag(1);
+                        self.rel(part);
+                        self.u32(*call_id);
+                    }
+                    CallState::Scalar(cid) => {
+                        self.tag(1);
+                        self.tag(0);
+                        self.fat(part, cid.len());
+                    }
+                    CallState::Stream { cid, generation } => {
+                        self.tag(1);
+                        self.tag(1);
+                        self.fat(part, cid.len());
+                        self.u32(*generation);
+                    }
+                    CallState::Unused(cid) => {
+                        self.tag(1);
+                        self.tag(2);
+                        self.fat(part, cid.len());
+                    }
+                    CallState::Failed(cid) => {
+                        self.tag(2);
+                        self.fat(part, cid.len());
+                    }
+                }
+            }
+            State::Fold(lore) => {
+                self.tag(2);
+                self.fat(part, lore.len());
+            }
+            State::Ap(generations) => {
+                self.tag(3);
+                self.fat(part, generations.as_slice().len());
+            }
+            State::CanonSentBy(_) => {
+                self.tag(4);
+                self.tag(0);
+                self.rel(part);
+            }
+            State::Canon(cid) => {
+                self.tag(4);
+                self.tag(1);
+                self.fat(part, cid.len());
+            }
+        }
+    }
+
+    fn store<V>(
+        &mut self,
+        store: &Store<'_, V>,
+        write: fn(&mut Self, &V) -> usize,
+    ) -> (usize, usize) {
+        let mut parts = Vec::with_capacity(store.len());
+        for (key, value) in store.iter() {
+            let key_at = self.text(key);
+            parts.push((key_at as u32, write(self, value) as u32));
+        }
+        self.pad();
+        let at = self.position();
+        for ((key, _), (key_at, value_at)) in store.iter().zip(parts) {
+            self.fat(key_at as usize, key.len());
+            self.rel(value_at as usize);
+        }
+        (at, store.len())
+    }
+
+    fn value(&mut self, text: &&str) -> usize {
+        let part = self.raw(text.as_bytes());
+        self.pad();
+        let at = self.position();
+        self.fat(part, text.len());
+        at
+    }
+
+    fn tetraplet(&mut self, tetraplet: &Tetraplet<'_>) -> usize {
+        let Tetraplet {
+            peer_pk,
+            service_id,
+            function_name,
+            lens,
+        } = *tetraplet;
+        let parts = [peer_pk, service_id, function_name, lens].map(|part| {
+            let at = self.string_part(part);
+            (part, at)
+        });
+        self.pad();
+        let at = self.position();
+        for (part, part_at) in parts {
+            self.string(part, part_at);
+        }
+        at
+    }
+
+    fn element(&mut self, element: &CanonElement<'_>) -> usize {
+        let value = self.text(element.value);
+        let tetraplet = self.text(element.tetraplet);
+        let (tag, provenance) = match element.provenance {
+            Provenance::Literal => (0, None),
+            Provenance::ServiceResult(cid) => (1, Some((self.text(cid), cid.len()))),
+            Provenance::Canon(cid) => (2, Some((self.text(cid), cid.len()))),
+        };
+        self.pad();
+        let at = self.position();
+        self.fat(value, element.value.len());
+        self.fat(tetraplet, element.tetraplet.len());
+        self.tag(tag);
+        match provenance {
+            Some((cid, length)) => self.fat(cid, length),
+            None => self.out.extend_from_slice(&[0; 8]),
+        }
+        at
+    }
+
+    fn canon_result(&mut self, result: &CanonResult<'_>) -> usize {
+        let tetraplet = self.text(result.tetraplet);
+        let mut parts = Vec::with_capacity(result.values.len());
+        for value in result.values.iter() {
+            parts.push(self.text(value) as u32);
+        }
+        self.pad();
+        let values = self.position();
+        for (value, part) in result.values.iter().zip(parts) {
+            self.fat(part as usize, value.len());
+        }
+        let at = self.position();
+        self.fat(tetraplet, result.tetraplet.len());
+        self.fat(values, result.values.len());
+        at
+    }
+
+    fn service_result(&mut self, result: &ServiceResult<'_>) -> usize {
+        let ServiceResult {
+            value_cid,
+            argument_hash,
+            tetraplet_cid,
+        } = *result;
+        let parts =
+            [value_cid, argument_hash, tetraplet_cid].map(|cid| (self.text(cid), cid.len()));
+        self.pad();
+        let at = self.position();
+        for (cid, length) in parts {
+            self.fat(cid, length);
+        }
+        at
+    }
+
+    /// Offset of a shared text, written unless an equal one was.
+    fn text(&mut self, text: &str) -> usize {
+        let hash = self.hasher.hash_one(text.as_bytes());
+        let Self {
+            out, base, texts, ..
+        } = self;
+        let same = |&(at, length): &(u32, u32)| part(out, *base, at, length) == text.as_bytes();
+        if let Some((at, _)) = texts.find(hash, same) {
+            return *at as usize;
+        }
+        let at = self.position();
+        self.out.extend_from_slice(text.as_bytes());
+        if text.is_empty() {
+            // No two shared parts may have the same offset.
+            self.out.push(0);
+        }
+        let Self {
+            out,
+            base,
+            texts,
+            hasher,
+            ..
+        } = self;
+        texts.insert_unique(hash, (at as u32, text.len() as u32), |&(at, length)| {
+            hasher.hash_one(part(out, *base, at, length))
+        });
+        at
+    }
+
+    /// Offset of the field of a peer id, written unless an equal one was.
+    fn peer(&mut self, peer_id: &str) -> usize {
+        let hash = self.hasher.hash_one(peer_id.as_bytes());
+        let Self {
+            out, base, peers, ..
+        } = self;
+        let same =
+            |&(at, length, _): &(u32, u32, u32)| part(out, *base, at, length) == peer_id.as_bytes();
+        if let Some((_, _, field)) = peers.find(hash, same) {
+            return *field as usize;
+        }
+        let text_at = self.string_part(peer_id);
+        self.pad();
+        let field = self.position();
+        self.string(peer_id, text_at);
+        // A short text is in the field itself.
+        let text_at = if peer_id.len() > INLINE {
+            text_at
+        } else {
+            field
+        };
+        let entry = (text_at as u32, peer_id.len() as u32, field as u32);
+        let Self {
+            out,
+            base,
+            peers,
+            hasher,
+            ..
+        } = self;
+        peers.insert_unique(hash, entry, |&(at, length, _)| {
+            hasher.hash_one(part(out, *base, at, length))
+        });
+        field
+    }
+
+    fn string_part(&mut self, text: &str) -> usize {
+        if text.len() > INLINE {
+            self.raw(text.as_bytes())
+        } else {
+            0
+        }
+    }
+
+    fn string(&mut self, text: &str, part: usize) {
+        if text.len() > INLINE {
+            let offset = self.offset(part);
+            self.u32(text.len() as u32);
+            self.out.extend_from_slice(&offset.to_le_bytes());
+        } else {
+            let end = self.out.len() + INLINE;
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.resize(end, 0);
+            self.out.push(text.len() as u8);
+        }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> usize {
+        let at = self.position();
+        self.out.extend_from_slice(bytes);
+        at
+    }
+
+    fn tag(&mut self, tag: u8) {
+        self.out.extend_from_slice(&[tag, 0, 0, 0]);
+    }
+
+    fn fat(&mut self, target: usize, count: usize) {
+        self.rel(target);
+        self.u32(count as u32);
+    }
+
+    fn rel(&mut self, target: usize) {
+        let offset = self.offset(target);
+        self.out.extend_from_slice(&offset.to_be_bytes());
+    }
+
+    /// What leads from here to `target`; wraps only where the archive is refused at the end.
+    fn offset(&self, target: usize) -> i32 {
+        target.wrapping_sub(self.position()) as i32
+    }
+
+    fn u32(&mut self, number: u32) {
+        self.out.extend_from_slice(&number.to_be_bytes());
+    }
+
+    fn pad(&mut self) {
+        let end = self.base + self.position().next_multiple_of(4);
+        self.out.resize(end, 0);
+    }
+
+    fn position(&self) -> usize {
+        self.out.len() - self.base
+    }
+}
+
+/// Longest string that is written into its field.
+const INLINE: usize = 7;
+
+fn part(out: &[u8], base: usize, at: u32, length: u32) -> &[u8] {
+    let start = base + at as usize;
+    out.get(start..start + length as usize).unwrap_or_default()
+}

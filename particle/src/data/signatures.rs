@@ -1,0 +1,378 @@
+//! Signatures over the results of each peer.
+
+use hashbrown::HashMap;
+
+use super::{CallState, Data, Signatures, State};
+use crate::{KeyPair, PublicKey, Signer as _, Verifier as _};
+
+/// Length of a stored Ed25519 key: format byte and raw key.
+pub const STORED_KEY_LEN: usize = 33;
+/// Length of a stored Ed25519 signature: format byte and raw signature.
+pub const SIGNATURE_LEN: usize = 65;
+
+/// Format byte of Ed25519, the only accepted one.
+const ED25519: u8 = 0;
+
+/// Why signatures do not stand for the data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataSignatureError {
+    /// A key that is malformed or of another type.
+    #[error("malformed key: \"{key}\": {reason}")]
+    MalformedKey {
+        /// The stored key in base58, shortened.
+        key: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A result of a peer that signed nothing.
+    #[error("peer_id doesn't match any available public key: \"{peer_id}\"")]
+    NoKey {
+        /// The peer.
+        peer_id: String,
+    },
+    /// A state that refers to something that no store holds.
+    #[error("CID \"{cid}\" of the trace or of a result is in no store")]
+    MissingCid {
+        /// The CID.
+        cid: String,
+    },
+    /// A signature over something else.
+    #[error("signature mismatch for \"{peer_id}\": {reason}")]
+    Mismatch {
+        /// The peer.
+        peer_id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Neither of two sets of results contains the other.
+    #[error(
+        "inconsistent CID multisets on merge for peer \"{peer_id}\": {previous} CIDs in previous \
+         data, {current} in current data, expected the larger to contain the smaller"
+    )]
+    Inconsistent {
+        /// The peer.
+        peer_id: String,
+        /// Number of CIDs in previous data.
+        previous: usize,
+        /// Number of CIDs in current data.
+        current: usize,
+    },
+}
+
+/// The CIDs that each peer answers for: a multiset by peer id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignedCids<'a> {
+    by_peer: HashMap<&'a str, Vec<&'a str>>,
+}
+
+/// What remains of the signatures of two data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MergedSignatures<'a> {
+    /// The signatures of both sides, of each peer that over more CIDs.
+    pub signatures: Signatures<'a>,
+    /// Which CIDs those signatures stand for.
+    pub signed: SignedCids<'a>,
+}
+
+impl<'a> SignedCids<'a> {
+    /// Collects what the peers of a trace answer for: service results that are bound or failed
+    /// and canon results, each for the peer in its tetraplet. CIDs are in ascending order.
+    ///
+    /// # Errors
+    /// When a result or its tetraplet is in no store.
+    pub fn collect(data: &Data<'a>) -> Result<Self, DataSignatureError> {
+        let mut signed = Self::unsorted(data)?;
+        for cids in signed.by_peer.values_mut() {
+            cids.sort_unstable();
+        }
+        Ok(signed)
+    }
+
+    /// The CIDs of a peer in ascending order.
+    #[must_use]
+    pub fn get(&self, peer_id: &str) -> &[&'a str] {
+        self.by_peer.get(peer_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// All peers with their CIDs, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &[&'a str])> {
+        self.by_peer
+            .iter()
+            .map(|(peer_id, cids)| (*peer_id, cids.as_slice()))
+    }
+
+    fn unsorted(data: &Data<'a>) -> Result<Self, DataSignatureError> {
+        let missing = |cid: &str| DataSignatureError::MissingCid {
+            cid: cid.to_owned(),
+        };
+        let info = &data.cid_info;
+        let mut by_peer: HashMap<&'a str, Vec<&'a str>> = HashMap::new();
+        for state in &data.trace {
+            let (cid, tetraplet) = match state {
+                State::Call(
+                    CallState::Scalar(cid) | CallState::Stream { cid, .. } | CallState::Failed(cid),
+                ) => {
+                    let result = info.service_results.get(cid).ok_or_else(|| missing(cid))?;
+                    (*cid, result.tetraplet_cid)
+                }
+                State::Canon(cid) => {
+                    let result = info.canon_results.get(cid).ok_or_else(|| missing(cid))?;
+                    (*cid, result.tetraplet)
+                }
+                _ => continue,
+            };
+            let tetraplet = info
+                .tetraplets
+                .get(tetraplet)
+                .ok_or_else(|| missing(tetraplet))?;
+            by_peer.entry(tetraplet.peer_pk).or_default().push(cid);
+        }
+        Ok(Self { by_peer })
+    }
+}
+
+/// Checks the signatures of `previous` (trusted: keys and owners only) and of `current` (all),
+/// and merges them.
+///
+/// `own_key` is the key of this peer, known to be well-formed.
+///
+/// # Errors
+/// See [`DataSignatureError`].
+pub fn check_signatures<'a>(
+    previous: &Data<'a>,
+    current: &Data<'a>,
+    particle_id: &str,
+    own_key: Option<&PublicKey>,
+) -> Result<MergedSignatures<'a>, DataSignatureError> {
+    let mut keys = Keys::default();
+    if let Some(key) = own_key
+        && let Some(stored) = stored_public_key(key)
+    {
+        keys.add_known(&stored, key);
+    }
+    let previous_signed = Side::new(previous, &mut keys)?;
+    let current_signed = Side::new(current, &mut keys)?;
+    current_signed.verify(&keys, particle_id)?;
+    merge(previous_signed, current_signed, &keys)
+}
+
+/// The message that a peer signs: its CIDs (ascending) and the particle id, each with its length.
+#[must_use]
+pub fn signed_message(cids: &[&str], particle_id: &str) -> Vec<u8> {
+    let length: usize = cids.iter().map(|cid| cid.len() + 4).sum();
+    let mut message = Vec::with_capacity(length + particle_id.len() + 8);
+    message.extend_from_slice(&(cids.len() as u32).to_le_bytes());
+    for text in cids.iter().chain([&particle_id]) {
+        message.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        message.extend_from_slice(text.as_bytes());
+    }
+    message
+}
+
+/// Signs `cids`, which are sorted in place; the result is what the data stores.
+pub fn sign_cids(key: &KeyPair, cids: &mut [&str], particle_id: &str) -> [u8; SIGNATURE_LEN] {
+    cids.sort_unstable();
+    let signature = key.sign(&signed_message(cids, particle_id));
+    let mut stored = [ED25519; SIGNATURE_LEN];
+    for (to, from) in stored.iter_mut().skip(1).zip(signature.as_bytes()) {
+        *to = *from;
+    }
+    stored
+}
+
+/// A key in the form in which data stores it; only Ed25519 keys have one.
+#[must_use]
+pub fn stored_public_key(key: &PublicKey) -> Option<[u8; STORED_KEY_LEN]> {
+    let PublicKey::Ed25519(key) = key else {
+        return None;
+    };
+    let mut stored = [ED25519; STORED_KEY_LEN];
+    for (to, from) in stored.iter_mut().skip(1).zip(key.as_bytes()) {
+        *to = *from;
+    }
+    Some(stored)
+}
+
+/// Keys by their stored bytes: each is decoded once.
+#[derive(Default)]
+struct Keys {
+    by_bytes: HashMap<Box<[u8]>, (PublicKey, String)>,
+}
+
+impl Keys {
+    fn add_known(&mut self, stored: &[u8], key: &PublicKey) {
+        self.by_bytes
+            .insert(stored.into(), (key.clone(), key.peer_id().to_string()));
+    }
+
+    fn add(&mut self, stored: &[u8]) -> Result<(), DataSignatureError> {
+        if self.by_bytes.contains_key(stored) {
+            return Ok(());
+        }
+        let malformed = |reason| DataSignatureError::MalformedKey {
+            key: base58(stored),
+            reason,
+        };
+        let key = match stored {
+            [ED25519, key @ ..] => PublicKey::ed25519_from_bytes(key)
+                .map_err(|_| malformed("expected 32 bytes of an Ed25519 point"))?,
+            [_, ..] => return Err(malformed("expected format 0 (Ed25519)")),
+            [] => return Err(malformed("expected a format byte and a key")),
+        };
+        self.add_known(stored, &key);
+        Ok(())
+    }
+
+    fn get(&self, stored: &[u8]) -> Result<&(PublicKey, String), DataSignatureError> {
+        self.by_bytes
+            .get(stored)
+            .ok_or_else(|| DataSignatureError::MalformedKey {
+                key: base58(stored),
+                reason: "expected a key that was read before",
+            })
+    }
+}
+
+/// One of the two data.
+struct Side<'a> {
+    signatures: Signatures<'a>,
+    signed: SignedCids<'a>,
+}
+
+impl<'a> Side<'a> {
+    fn new(data: &Data<'a>, keys: &mut Keys) -> Result<Self, DataSignatureError> {
+        for (key, _) in data.signatures.iter() {
+            keys.add(key)?;
+        }
+        let signed = SignedCids::collect(data)?;
+        let mut owned = 0;
+        for (key, _) in data.signatures.iter() {
+            let (_, peer_id) = keys.get(key)?;
+            owned += usize::from(signed.by_peer.contains_key(peer_id.as_str()));
+        }
+        if owned < signed.by_peer.len() {
+            return Err(Self::without_key(data, &signed, keys));
+        }
+        Ok(Self {
+            signatures: data.signatures.clone(),
+            signed,
+        })
+    }
+
+    fn without_key(data: &Data<'a>, signed: &SignedCids<'a>, keys: &Keys) -> DataSignatureError {
+        let mut peers: Vec<&str> = signed.by_peer.keys().copied().collect();
+        peers.sort_unstable();
+        for (key, _) in data.signatures.iter() {
+            if let Ok((_, peer_id)) = keys.get(key) {
+                peers.retain(|peer| peer != peer_id);
+            }
+        }
+        let peer_id = peers.first().copied().unwrap_or_default().to_owned();
+        DataSignatureError::NoKey { peer_id }
+    }
+
+    fn verify(&self, keys: &Keys, particle_id: &str) -> Result<(), DataSignatureError> {
+        for (stored_key, stored) in self.signatures.iter() {
+            let (key, peer_id) = keys.get(stored_key)?;
+            let mismatch = |reason: String| DataSignatureError::Mismatch {
+                peer_id: peer_id.clone(),
+                reason,
+            };
+            let [ED25519, signature @ ..] = stored else {
+                return Err(mismatch(
+                    "expected a signature of format 0 (Ed25519)".to_owned(),
+                ));
+            };
+            let message = signed_message(self.signed.get(peer_id), particle_id);
+            key.verify(&message, signature)
+                .map_err(|error| mismatch(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn merge<'a>(
+    mut previous: Side<'a>,
+    mut current: Side<'a>,
+    keys: &Keys,
+) -> Result<MergedSignatures<'a>, DataSignatureError> {
+    let mut merged = MergedSignatures {
+        signatures: previous.signatures,
+        ..Default::default()
+    };
+    for (key, signature) in current.signatures.iter() {
+        let (_, peer_id) = keys.get(key)?;
+        let theirs = current.signed.by_peer.remove_entry(peer_id.as_str());
+        if merged.signatures.get(key).is_none() {
+            merged.signatures.insert(key, signature);
+            merged.signed.by_peer.extend(theirs);
+            continue;
+        }
+        let ours = previous.signed.by_peer.remove_entry(peer_id.as_str());
+        let cids = |side: &Option<(&'a str, Vec<&'a str>)>| {
+            side.as_ref().map_or(0, |(_, cids)| cids.len())
+        };
+        let larger_is_current = cids(&theirs) > cids(&ours);
+        let (larger, smaller) = if larger_is_current {
+            (&theirs, &ours)
+        } else {
+            (&ours, &theirs)
+        };
+        let list = |side: &'_ Option<(&'a str, Vec<&'a str>)>| -> Vec<&'a str> {
+            side.as_ref()
+                .map_or_else(Vec::new, |(_, cids)| cids.clone())
+        };
+        if !contains(&list(larger), &list(smaller)) {
+            return Err(DataSignatureError::Inconsistent {
+                peer_id: peer_id.clone(),
+                previous: cids(&ours),
+                current: cids(&theirs),
+            });
+        }
+        if larger_is_current {
+            merged.signatures.insert(key, signature);
+        }
+        merged
+            .signed
+            .by_peer
+            .extend(if larger_is_current { theirs } else { ours });
+    }
+    merged.signed.by_peer.extend(previous.signed.by_peer);
+    Ok(merged)
+}
+
+/// Whether the sorted list `smaller` is a part of the sorted list `larger`, with multiplicity.
+fn contains(larger: &[&str], smaller: &[&str]) -> bool {
+    let mut candidates = larger.iter();
+    smaller.iter().all(|wanted| {
+        candidates
+            .by_ref()
+            .find(|candidate| *candidate >= wanted)
+            .is_some_and(|it| it == wanted)
+    })
+}
+
+fn base58(stored: &[u8]) -> String {
+    // Base58 encoding is quadratic, and a longer key is malformed anyway.
+    bs58::encode(stored.get(..64).unwrap_or(stored)).into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containment_counts() {
+        assert!(contains(&["a", "b", "b", "c"], &["b", "b"]));
+        assert!(!contains(&["a", "b", "c"], &["b", "b"]));
+        assert!(!contains(&["a"], &["b"]));
+        assert!(contains(&[], &[]));
+    }
+
+    #[test]
+    fn known_message() {
+        let message = signed_message(&[], "particle-1");
+        assert_eq!(hex::encode(message), "000000000a0000007061727469636c652d31");
+    }
+}
