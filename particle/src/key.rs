@@ -41,7 +41,7 @@ enum Secret {
     Ed25519 {
         seed: [u8; 32],
         expanded: Arc<ExpandedSecretKey>,
-        public: VerifyingKey,
+        public: Box<VerifyingKey>,
     },
     Secp256k1(Box<k256::ecdsa::SigningKey>),
 }
@@ -129,7 +129,7 @@ impl KeyPair {
             Secret::Ed25519 {
                 seed: *seed,
                 expanded: Arc::new(ExpandedSecretKey::from(seed)),
-                public,
+                public: Box::new(public),
             },
             PublicKey::Ed25519(public),
         )

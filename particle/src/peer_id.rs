@@ -14,7 +14,7 @@ const MAX_INLINE_KEY: usize = 42;
 
 /// Name of a peer: the multihash of its public key, `12D3Koo…` as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(Multihash<64>);
+pub struct PeerId(Multihash<MAX_INLINE_KEY>);
 
 /// A text or byte string that is no peer id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ impl PeerId {
         } else {
             Multihash::wrap(SHA2_256, &sha2::Sha256::digest(&encoded))
         };
-        // Both inputs are shorter than the 64 bytes that fit.
+        // Both inputs are no longer than what fits.
         Self(hash.unwrap_or_default())
     }
 

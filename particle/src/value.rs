@@ -1,7 +1,14 @@
 //! JSON texts of values.
 //!
 //! Peers agree on hashes only when they print a value in one way: compact, keys sorted by bytes
-//! (of equal keys the last one counts), numbers as `serde_json` reads and prints them.
+//! (of equal keys the last one counts), numbers as `serde_json` reads them, floats as `ryu` writes
+//! them. Print values with [`print`](fn@print) and never with `Value::to_string`: newer releases of
+//! `serde_json` write exponents in another way.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
 
 /// The canonical text of a JSON text.
 ///
@@ -15,7 +22,49 @@
 /// When it is no JSON: also nesting of 128 or more, numbers beyond f64, lone surrogates.
 pub fn normalize(text: &str) -> Result<String, serde_json::Error> {
     let value: serde_json::Value = serde_json::from_str(text)?;
-    Ok(value.to_string())
+    print(&value)
+}
+
+/// The canonical text of a value.
+///
+/// Maps must be sorted, as those of [`serde_json::Value`] are.
+///
+/// ```
+/// let text = particle::value::print(&serde_json::json!([1e21, { "a": null }]))?;
+/// assert_eq!(text, r#"[1e21,{"a":null}]"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+/// When the value's own `Serialize` fails; never for a [`serde_json::Value`].
+pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    let mut out = Vec::with_capacity(128);
+    print_to(&mut out, value)?;
+    String::from_utf8(out).map_err(serde::ser::Error::custom)
+}
+
+/// Appends the canonical text of a value to `out`.
+///
+/// # Errors
+/// As of [`print`](fn@print).
+pub fn print_to<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    value: &T,
+) -> Result<(), serde_json::Error> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, Canonical))
+}
+
+/// Compact, with floats in the one form that peers hash.
+struct Canonical;
+
+impl Formatter for Canonical {
+    fn write_f32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
+        writer.write_all(ryu::Buffer::new().format_finite(value).as_bytes())
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(ryu::Buffer::new().format_finite(value).as_bytes())
+    }
 }
 
 /// Whether a text can be read as a value.

@@ -176,8 +176,7 @@ impl<'a, V> Store<'a, V> {
             return;
         }
         // A merged store is a few sorted runs, which a stable sort only has to join.
-        self.entries
-            .sort_by(|(left, _), (right, _)| left.cmp(right));
+        self.entries.sort_by_key(|(cid, _)| *cid);
         let Self {
             entries,
             index,
@@ -303,7 +302,7 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Signatures<'a> {
         let mut entries: Vec<_> = entries.into_iter().collect();
         // Newest first, so that the later deduplication keeps it.
         entries.reverse();
-        entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+        entries.sort_by_key(|(key, _)| *key);
         entries.dedup_by(|(later, _), (earlier, _)| later == earlier);
         Self { entries }
     }

@@ -1,19 +1,14 @@
 //! Replays `vectors/particle-data`.
 //!
-//! Here: the bytes (decoding, encoding, CIDs, signatures, canonical values). What an interpreter
-//! makes of `input` is replayed by [`run`].
+//! The bytes: decoding, encoding, CIDs, signatures, canonical values.
 
 mod from_json;
 
 use std::path::{Path, PathBuf};
 
 use particle::{
-    PublicKey,
     cid::value_cid,
-    data::{
-        Envelope, SignedCids, VerifyOptions, Versions, check_signatures, signed_message,
-        stored_public_key,
-    },
+    data::{Envelope, SignedCids, VerifyOptions, check_signatures, signed_message},
 };
 use serde_json::Value;
 
@@ -46,7 +41,10 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
 
 /// The name of a file without `.jsonl` or `.jsonl.gz`.
 fn stem(file: &Path) -> &str {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let name = name.strip_suffix(".gz").unwrap_or(name);
     name.strip_suffix(".jsonl").unwrap_or_default()
 }
@@ -56,9 +54,17 @@ fn golden(record: &Value) -> Result<(), String> {
     let envelope = Envelope::decode(&bytes).map_err(|error| error.to_string())?;
     let data = envelope.data().map_err(|error| error.to_string())?;
     let decoded = record.get("decoded").ok_or("no decoded data")?;
-    same("version", &envelope.versions.data.to_string(), text(decoded, "/version")?)?;
+    same(
+        "version",
+        envelope.versions.data.to_string(),
+        text(decoded, "/version")?,
+    )?;
     let interpreter = envelope.versions.interpreter.to_string();
-    same("interpreter_version", &interpreter, text(decoded, "/interpreter_version")?)?;
+    same(
+        "interpreter_version",
+        interpreter,
+        text(decoded, "/interpreter_version")?,
+    )?;
     let mut expected = decoded.clone();
     if let Some(object) = expected.as_object_mut() {
         object.remove("version");
@@ -77,12 +83,19 @@ fn golden(record: &Value) -> Result<(), String> {
 
     let parsed = from_json::data(decoded)?;
     same("data from JSON", &parsed, &data)?;
-    let encoded = data.clone().encode(&envelope.versions).map_err(|error| error.to_string())?;
+    let encoded = data
+        .clone()
+        .encode(&envelope.versions)
+        .map_err(|error| error.to_string())?;
     if record.get("byte_reproducible") == Some(&Value::Bool(true)) {
         same("encoded bytes", &encoded, &bytes)?;
     }
     let again = Envelope::decode(&encoded).map_err(|error| error.to_string())?;
-    same("data after a round trip", &again.data().map_err(|error| error.to_string())?, &data)
+    same(
+        "data after a round trip",
+        &again.data().map_err(|error| error.to_string())?,
+        &data,
+    )
 }
 
 fn golden_signatures(record: &Value, data: &particle::data::Data<'_>) -> Result<(), String> {
@@ -90,7 +103,10 @@ fn golden_signatures(record: &Value, data: &particle::data::Data<'_>) -> Result<
     let empty = particle::data::Data::default();
     check_signatures(&empty, data, particle_id, None).map_err(|error| error.to_string())?;
     let signed = SignedCids::collect(data).map_err(|error| error.to_string())?;
-    let expected = record.get("signed").and_then(Value::as_object).ok_or("no signed CIDs")?;
+    let expected = record
+        .get("signed")
+        .and_then(Value::as_object)
+        .ok_or("no signed CIDs")?;
     for (peer_id, expected) in expected {
         let cids = signed.get(peer_id);
         let sorted = serde_json::to_value(cids).map_err(|error| error.to_string())?;
@@ -135,12 +151,18 @@ fn checks(previous: &[u8], current: &[u8], particle_id: &str) -> Result<(), (i64
     };
     let previous = envelope(previous)?;
     let current = envelope(current)?;
-    current.check_version().map_err(|error| (6, error.to_string()))?;
+    current
+        .check_version()
+        .map_err(|error| (6, error.to_string()))?;
     let previous = previous.data().map_err(|error| (2, error.to_string()))?;
     let current = current.data().map_err(|error| (2, error.to_string()))?;
-    let options =
-        VerifyOptions { referenced_values_are_json: true, generations_are_dense: false };
-    current.verify_stores(options).map_err(|error| (8, error.to_string()))?;
+    let options = VerifyOptions {
+        referenced_values_are_json: true,
+        generations_are_dense: false,
+    };
+    current
+        .verify_stores(options)
+        .map_err(|error| (8, error.to_string()))?;
     check_signatures(&previous, &current, particle_id, None)
         .map_err(|error| (9, error.to_string()))?;
     Ok(())
@@ -162,15 +184,25 @@ fn value(record: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, theirs: T) -> Result<(), String> {
+fn same<A, B>(what: &str, ours: A, theirs: B) -> Result<(), String>
+where
+    A: PartialEq<B> + std::fmt::Debug,
+    B: std::fmt::Debug,
+{
     if ours == theirs {
         return Ok(());
     }
-    Err(format!("{what}: {ours:?}\nexpected: {theirs:?}").chars().take(1200).collect())
+    Err(format!("{what}: {ours:?}\nexpected: {theirs:?}")
+        .chars()
+        .take(1200)
+        .collect())
 }
 
 fn text<'a>(record: &'a Value, pointer: &str) -> Result<&'a str, String> {
-    record.pointer(pointer).and_then(Value::as_str).ok_or_else(|| format!("no text at {pointer}"))
+    record
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .ok_or_else(|| format!("no text at {pointer}"))
 }
 
 fn hex(record: &Value, pointer: &str) -> Result<Vec<u8>, String> {

@@ -1,7 +1,6 @@
 //! Replays `vectors/particle-wire`.
 //!
-//! Here: frames (decoding, signature, encoding, data). What an interpreter makes of the data is
-//! replayed elsewhere.
+//! Frames: decoding, signature, encoding to the same map, and the data inside.
 
 use std::{fs, path::PathBuf};
 
@@ -17,7 +16,10 @@ use super::{Report, read_text};
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
     for file in files {
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.ends_with(".bin") {
             let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
             let outcome = message(&bytes).and_then(|particle| agrees_with_index(file, &particle));
@@ -36,7 +38,10 @@ fn message(bytes: &[u8]) -> Result<Particle, String> {
         return Err("no complete particle".to_owned());
     };
     if length != bytes.len() {
-        return Err(format!("frame of {length} bytes in a stream of {}", bytes.len()));
+        return Err(format!(
+            "frame of {length} bytes in a stream of {}",
+            bytes.len()
+        ));
     }
     particle.verify().map_err(|error| error.to_string())?;
 
@@ -50,7 +55,9 @@ fn message(bytes: &[u8]) -> Result<Particle, String> {
     }
 
     let envelope = Envelope::decode(&particle.data).map_err(|error| error.to_string())?;
-    envelope.check_version().map_err(|error| error.to_string())?;
+    envelope
+        .check_version()
+        .map_err(|error| error.to_string())?;
     let data = envelope.data().map_err(|error| error.to_string())?;
     data.verify_stores(VerifyOptions {
         referenced_values_are_json: true,
@@ -62,11 +69,62 @@ fn message(bytes: &[u8]) -> Result<Particle, String> {
     Ok(*particle)
 }
 
-/// The map of a frame, read by another decoder; byte strings become arrays of integers.
-fn fields(frame: &[u8]) -> Result<Value, String> {
-    let payload = frame.iter().position(|byte| byte & 0x80 == 0).map(|at| at + 3);
+/// The map of a frame, read by another decoder.
+fn fields(frame: &[u8]) -> Result<Fields, String> {
+    let payload = frame
+        .iter()
+        .position(|byte| byte & 0x80 == 0)
+        .map(|at| at + 3);
     let body = payload.and_then(|at| frame.get(at..)).ok_or("no payload")?;
     rmp_serde::from_slice(body).map_err(|error| error.to_string())
+}
+
+#[derive(PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    action: String,
+    id: String,
+    init_peer_id: String,
+    timestamp: u64,
+    ttl: u32,
+    script: String,
+    signature: Octets,
+    data: Octets,
+}
+
+/// A byte string or an array of integers.
+#[derive(PartialEq)]
+struct Octets(Vec<u8>);
+
+impl<'de> serde::Deserialize<'de> for Octets {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Octets;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("bytes or an array of integers")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Octets, E> {
+                Ok(Octets(bytes.to_vec()))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut elements: A,
+            ) -> Result<Octets, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = elements.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Octets(bytes))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// Compares with the line of the file in the index beside it, where there is one.
@@ -75,7 +133,10 @@ fn agrees_with_index(file: &std::path::Path, particle: &Particle) -> Result<(), 
     if !index.exists() {
         return Ok(());
     }
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     for line in read_text(&index)?.lines() {
         let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         if line.get("file").and_then(Value::as_str) != Some(name) {
@@ -89,7 +150,10 @@ fn agrees_with_index(file: &std::path::Path, particle: &Particle) -> Result<(), 
         if let Some(size) = line.get("data_bytes").and_then(Value::as_u64)
             && size != particle.data.len() as u64
         {
-            return Err(format!("{} bytes of data, expected {size}", particle.data.len()));
+            return Err(format!(
+                "{} bytes of data, expected {size}",
+                particle.data.len()
+            ));
         }
         return Ok(());
     }

@@ -17,7 +17,10 @@ pub(crate) fn data(json: &Value) -> Result<Data<'_>, String> {
         signatures.push((base58(key)?, base58(string(signature)?)?));
     }
     Ok(Data {
-        trace: array(field(json, "trace")?)?.iter().map(state).collect::<Result<_, _>>()?,
+        trace: array(field(json, "trace")?)?
+            .iter()
+            .map(state)
+            .collect::<Result<_, _>>()?,
         last_call_request_id: number(field(json, "lcid")?)?,
         cid_info: CidInfo {
             values: store(field(info, "value_store")?, string)?,
@@ -32,7 +35,9 @@ pub(crate) fn data(json: &Value) -> Result<Data<'_>, String> {
 
 /// A replay is short, and the data borrows its bytes: they may stay.
 fn base58(text: &str) -> Result<&'static [u8], String> {
-    let bytes = bs58::decode(text).into_vec().map_err(|error| format!("{text}: {error}"))?;
+    let bytes = bs58::decode(text)
+        .into_vec()
+        .map_err(|error| format!("{text}: {error}"))?;
     Ok(bytes.leak())
 }
 
@@ -40,15 +45,24 @@ fn state(json: &Value) -> Result<State<'_>, String> {
     let (kind, content) = variant(json)?;
     Ok(match kind {
         "par" => match array(content)?.as_slice() {
-            [left, right] => State::Par { left: number(left)?, right: number(right)? },
+            [left, right] => State::Par {
+                left: number(left)?,
+                right: number(right)?,
+            },
             _ => return Err(format!("par {content}")),
         },
         "call" => State::Call(call(content)?),
-        "fold" => {
-            State::Fold(array(field(content, "lore")?)?.iter().map(lore).collect::<Result<_, _>>()?)
-        }
+        "fold" => State::Fold(
+            array(field(content, "lore")?)?
+                .iter()
+                .map(lore)
+                .collect::<Result<_, _>>()?,
+        ),
         "ap" => State::Ap(Generations::from(
-            array(field(content, "gens")?)?.iter().map(number).collect::<Result<Vec<_>, _>>()?,
+            array(field(content, "gens")?)?
+                .iter()
+                .map(number)
+                .collect::<Result<Vec<_>, _>>()?,
         )),
         "canon" => match variant(content)? {
             ("sent_by", peer_id) => State::CanonSentBy(string(peer_id)?),
@@ -88,7 +102,10 @@ fn lore(json: &Value) -> Result<FoldLore, String> {
             len: number(field(subtrace, "len")?)?,
         });
     }
-    Ok(FoldLore { value_pos: number(field(json, "pos")?)?, subtraces: subtraces.into() })
+    Ok(FoldLore {
+        value_pos: number(field(json, "pos")?)?,
+        subtraces: subtraces.into(),
+    })
 }
 
 fn tetraplet(json: &Value) -> Result<Tetraplet<'_>, String> {
@@ -117,7 +134,10 @@ fn element(json: &Value) -> Result<CanonElement<'_>, String> {
 fn canon_result(json: &Value) -> Result<CanonResult<'_>, String> {
     Ok(CanonResult {
         tetraplet: string(field(json, "tetraplet")?)?,
-        values: array(field(json, "values")?)?.iter().map(string).collect::<Result<_, _>>()?,
+        values: array(field(json, "values")?)?
+            .iter()
+            .map(string)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -133,7 +153,10 @@ fn store<'a, V>(
     json: &'a Value,
     content: impl Fn(&'a Value) -> Result<V, String>,
 ) -> Result<Store<'a, V>, String> {
-    object(json)?.iter().map(|(cid, value)| Ok((cid.as_str(), content(value)?))).collect()
+    object(json)?
+        .iter()
+        .map(|(cid, value)| Ok((cid.as_str(), content(value)?)))
+        .collect()
 }
 
 /// The one field of an object that stands for a variant.
@@ -150,15 +173,18 @@ fn field<'a>(json: &'a Value, name: &str) -> Result<&'a Value, String> {
 }
 
 fn object(json: &Value) -> Result<&serde_json::Map<String, Value>, String> {
-    json.as_object().ok_or_else(|| format!("expected an object, found {json}"))
+    json.as_object()
+        .ok_or_else(|| format!("expected an object, found {json}"))
 }
 
 fn array(json: &Value) -> Result<&Vec<Value>, String> {
-    json.as_array().ok_or_else(|| format!("expected an array, found {json}"))
+    json.as_array()
+        .ok_or_else(|| format!("expected an array, found {json}"))
 }
 
 fn string(json: &Value) -> Result<&str, String> {
-    json.as_str().ok_or_else(|| format!("expected a text, found {json}"))
+    json.as_str()
+        .ok_or_else(|| format!("expected a text, found {json}"))
 }
 
 fn number(json: &Value) -> Result<u32, String> {
