@@ -1,0 +1,581 @@
+//! The task that polls the swarm: listeners, dials, identify and Kademlia. Particles do not pass
+//! through it.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use libp2p::identity::Keypair;
+use libp2p::kad::store::MemoryStore;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, connection_limits, identify, kad, ping};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::address::{
+    describe, is_global, peer_of, root, socket_of, spell_out_loopback, with_peer, with_port,
+};
+use super::counters::NetworkCounters;
+use super::discovery::{Answer, Discovery, DiscoveryLimits};
+use super::handle::{Role, parse};
+use super::identity::from_libp2p;
+use super::particles::{self, Limits, PARTICLE_PROTOCOL, Shared};
+use super::table::PeerTable;
+use super::transport::transport;
+use super::{Incoming, KademliaError, NetworkError, NetworkEvent};
+use crate::config::NetworkConfig;
+
+/// Commands that wait for the swarm.
+const COMMANDS: usize = 256;
+/// Addresses of one identify message that are believed.
+const MAX_ADVERTISED: usize = 16;
+/// Memory for inbound frames that are still arriving, of all connections together.
+const INBOUND_MEMORY: usize = 512 * 1024 * 1024;
+/// How long closing all connections may take.
+const CLOSING: Duration = Duration::from_secs(2);
+/// How long opening a listener may take.
+const LISTENING: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a handle asks of the swarm.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Dial {
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, String>>,
+    },
+    Connect {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    AddContact {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    },
+    Discover {
+        peer: PeerId,
+        reply: oneshot::Sender<Answer>,
+    },
+    Neighborhood {
+        key: Vec<u8>,
+        count: usize,
+        reply: oneshot::Sender<Vec<PeerId>>,
+    },
+    Bootstrap {
+        reply: oneshot::Sender<Result<(), KademliaError>>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    limits: connection_limits::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    kademlia: Toggle<kad::Behaviour<MemoryStore>>,
+    particles: particles::Behaviour,
+}
+
+/// The swarm and everybody who waits for it.
+pub(crate) struct Driver {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<NetworkEvent>,
+    table: Arc<PeerTable>,
+    counters: Arc<NetworkCounters>,
+    kademlia_protocol: StreamProtocol,
+    allow_local_addresses: bool,
+    discovery: Discovery,
+    dials: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
+    connects: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+}
+
+impl Driver {
+    /// Opens the listeners. Returns the driver, the way to command it, and the addresses under
+    /// which this machine reaches the listeners.
+    pub(crate) async fn start(
+        key: Keypair,
+        config: &NetworkConfig,
+        role: Role,
+        table: Arc<PeerTable>,
+        counters: Arc<NetworkCounters>,
+        incoming: mpsc::Sender<Incoming>,
+        events: broadcast::Sender<NetworkEvent>,
+    ) -> Result<(Self, mpsc::Sender<Command>, Vec<Multiaddr>), NetworkError> {
+        let name = config.network.kademlia_protocol();
+        let kademlia_protocol = StreamProtocol::try_from_owned(name.clone()).map_err(|error| {
+            NetworkError::Protocol {
+                name,
+                reason: error.to_string(),
+            }
+        })?;
+        let protocol = &config.protocol;
+        let limits = Limits {
+            max_frame: usize::try_from(protocol.max_frame_size.0).unwrap_or(usize::MAX),
+            upgrade_timeout: protocol.upgrade_timeout.0,
+            outbound_substream_timeout: protocol.outbound_substream_timeout.0,
+            max_reads: protocol.max_inbound_streams.max(1),
+            max_opening: protocol.max_outbound_streams.max(1),
+            max_queued: protocol.max_queued.max(1),
+        };
+        let shared = Arc::new(Shared::new(
+            limits,
+            counters.clone(),
+            incoming,
+            INBOUND_MEMORY,
+        ));
+        let peer = key.public().to_peer_id();
+        let behaviour = Behaviour {
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
+            identify: identify::Behaviour::new(
+                identify::Config::new(PARTICLE_PROTOCOL.to_string(), key.public())
+                    .with_agent_version(concat!("aquamarine/", env!("CARGO_PKG_VERSION")).to_owned())
+                    // Addresses are kept in one place, the peer table.
+                    .with_cache_size(0),
+            ),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(PING_INTERVAL)
+                    .with_timeout(PING_TIMEOUT),
+            ),
+            kademlia: (role == Role::Host)
+                .then(|| kademlia(peer, kademlia_protocol.clone(), config))
+                .into(),
+            particles: particles::Behaviour::new(shared, table.clone()),
+        };
+        let swarm_config = libp2p::swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(config.connection_idle_timeout.0);
+        let mut swarm = Swarm::new(
+            transport(&key, config.socket_timeout.0)?,
+            behaviour,
+            peer,
+            swarm_config,
+        );
+        for text in &config.external_addresses {
+            swarm.add_external_address(parse(text)?);
+        }
+
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let mut driver = Self {
+            swarm,
+            commands,
+            events,
+            table,
+            counters,
+            kademlia_protocol,
+            allow_local_addresses: config.allow_local_addresses,
+            discovery: Discovery::new(DiscoveryLimits {
+                patience: config.kademlia.query_timeout.0 * 2,
+                fail_threshold: config.kademlia.peer_fail_threshold.max(1),
+                ban: config.kademlia.ban_cooldown.0,
+            }),
+            dials: HashMap::new(),
+            connects: HashMap::new(),
+        };
+        let mut listen = Vec::new();
+        for text in &config.listen {
+            listen.push(with_peer(driver.listen(&parse(text)?).await?, peer));
+        }
+        Ok((driver, sender, listen))
+    }
+
+    /// Runs until it is told to shut down or every handle is gone.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let deadline = self.discovery.next_deadline();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                command = self.commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => {
+                        self.close().await;
+                        drop(self);
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.on_command(command),
+                    None => return self.close().await,
+                },
+                () = sleep_until(deadline) => self.discovery.expire(Instant::now()),
+            }
+        }
+    }
+
+    /// Opens one listener and waits until it is open.
+    async fn listen(&mut self, address: &Multiaddr) -> Result<Multiaddr, NetworkError> {
+        let failed = |reason: String| NetworkError::Listen {
+            address: address.to_string(),
+            reason,
+        };
+        // The transport shares ports between sockets of one user, so that two peers could listen
+        // on one port without noticing. A plain socket cannot: it tells.
+        if let Some(socket) = socket_of(address).filter(|(_, port)| *port != 0) {
+            TcpListener::bind(socket).map_err(|error| failed(error.to_string()))?;
+        }
+        let listener = self
+            .swarm
+            .listen_on(address.clone())
+            .map_err(|error| failed(root(&error)))?;
+        let opened = async {
+            loop {
+                match self.swarm.select_next_some().await {
+                    SwarmEvent::NewListenAddr {
+                        listener_id,
+                        address,
+                    } if listener_id == listener => {
+                        return Ok(address);
+                    }
+                    SwarmEvent::ListenerClosed {
+                        listener_id,
+                        reason,
+                        ..
+                    } if listener_id == listener => {
+                        return Err(reason
+                            .err()
+                            .map_or("it was closed".to_owned(), |error| root(&error)));
+                    }
+                    SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => {
+                        return Err(root(&error));
+                    }
+                    event => self.on_swarm_event(event),
+                }
+            }
+        };
+        let opened = match tokio::time::timeout(LISTENING, opened).await {
+            Ok(result) => result.map_err(failed)?,
+            Err(_) => return Err(failed(format!("it did not open within {LISTENING:?}"))),
+        };
+        let port = socket_of(&opened).map_or(0, |(_, port)| port);
+        Ok(spell_out_loopback(&with_port(address, port)))
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { address, reply } => self.dial(address, reply),
+            Command::Connect {
+                peer,
+                addresses,
+                reply,
+            } => self.connect(peer, addresses, reply),
+            Command::Disconnect { peer, reply } => {
+                let _ = reply.send(self.swarm.disconnect_peer_id(peer).is_ok());
+            }
+            Command::AddContact { peer, addresses } => self.add_contact(peer, addresses),
+            Command::Discover { peer, reply } => self.discover(peer, reply),
+            Command::Neighborhood { key, count, reply } => {
+                let _ = reply.send(self.neighborhood(key, count));
+            }
+            Command::Bootstrap { reply } => {
+                let result = match self.swarm.behaviour_mut().kademlia.as_mut() {
+                    Some(kademlia) => kademlia
+                        .bootstrap()
+                        .map(|_| ())
+                        .map_err(|_| KademliaError::NoKnownPeers),
+                    None => Err(KademliaError::Cancelled),
+                };
+                let _ = reply.send(result);
+            }
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    fn dial(&mut self, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, String>>) {
+        let peer = peer_of(&address);
+        if let Some(peer) = peer.filter(|peer| self.table.is_connected(peer)) {
+            let _ = reply.send(Ok(peer));
+            return;
+        }
+        let options = match peer {
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(vec![address])
+                .condition(PeerCondition::Always)
+                .build(),
+            None => DialOpts::unknown_peer_id().address(address).build(),
+        };
+        let id = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(id, reply);
+            }
+            Err(error) => {
+                let _ = reply.send(Err(describe(&error)));
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
+        if self.table.is_connected(&peer) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let mut known = addresses;
+        known.extend(self.table.addresses(&peer).unwrap_or_default());
+        let options = DialOpts::peer_id(peer)
+            .addresses(known)
+            .extend_addresses_through_behaviour()
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .build();
+        match self.swarm.dial(options) {
+            // A dial under way serves everybody who wants to reach the peer.
+            Ok(()) | Err(libp2p::swarm::DialError::DialPeerConditionFalse(_)) => {
+                self.connects.entry(peer).or_default().push(reply);
+            }
+            Err(error) => {
+                let _ = reply.send(Err(describe(&error)));
+            }
+        }
+    }
+
+    fn add_contact(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() {
+            for address in addresses {
+                kademlia.add_address(&peer, address);
+            }
+        }
+    }
+
+    fn discover(&mut self, peer: PeerId, reply: oneshot::Sender<Answer>) {
+        let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() else {
+            let _ = reply.send(Err(KademliaError::NoPeersFound));
+            return;
+        };
+        let known: Vec<Multiaddr> = kademlia
+            .kbucket(peer)
+            .into_iter()
+            .flat_map(|bucket| {
+                bucket
+                    .iter()
+                    .filter(|entry| *entry.node.key.preimage() == peer)
+                    .flat_map(|entry| entry.node.value.iter().cloned().collect::<Vec<_>>())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        if !known.is_empty() {
+            let _ = reply.send(Ok(known));
+        } else if self.discovery.wait_for(peer, reply, Instant::now()) {
+            kademlia.get_closest_peers(peer);
+        }
+    }
+
+    fn neighborhood(&mut self, key: Vec<u8>, count: usize) -> Vec<PeerId> {
+        let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() else {
+            return Vec::new();
+        };
+        let key = kad::KBucketKey::new(key);
+        kademlia
+            .get_closest_local_peers(&key)
+            .take(count)
+            .map(kad::KBucketKey::into_preimage)
+            .collect()
+    }
+
+    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                if let Some(reply) = self.dials.remove(&connection_id) {
+                    let _ = reply.send(Ok(peer_id));
+                }
+                for reply in self.connects.remove(&peer_id).unwrap_or_default() {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                peer_id,
+                error,
+            } => {
+                let reason = describe(&error);
+                tracing::debug!(peer = ?peer_id, "dial failed: {reason}");
+                if let Some(reply) = self.dials.remove(&connection_id) {
+                    let _ = reply.send(Err(reason.clone()));
+                }
+                let waiting = peer_id.and_then(|peer| self.connects.remove(&peer));
+                for reply in waiting.unwrap_or_default() {
+                    let _ = reply.send(Err(reason.clone()));
+                }
+            }
+            SwarmEvent::IncomingConnectionError {
+                send_back_addr,
+                error,
+                ..
+            } => {
+                tracing::debug!(from = %send_back_addr, "inbound connection failed: {}", root(&error));
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!("a listener failed: {error}"),
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
+                tracing::warn!(?addresses, ?reason, "a listener was closed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identify(peer_id, info);
+            }
+            BehaviourEvent::Kademlia(event) => self.on_kademlia(event),
+            BehaviourEvent::Particles(event) => self.on_connection_change(event),
+            _ => {}
+        }
+    }
+
+    fn on_identify(&mut self, peer: PeerId, info: identify::Info) {
+        if !info.protocols.contains(&PARTICLE_PROTOCOL) {
+            self.counters.foreign_peers.increment();
+            tracing::debug!(%peer, agent = %info.agent_version, "disconnecting a peer without the particle protocol");
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        let mut addresses: Vec<Multiaddr> = Vec::new();
+        for address in info.listen_addrs {
+            if addresses.len() == MAX_ADVERTISED {
+                break;
+            }
+            if (self.allow_local_addresses || is_global(&address)) && !addresses.contains(&address)
+            {
+                addresses.push(address);
+            }
+        }
+        if info.protocols.contains(&self.kademlia_protocol) {
+            self.add_contact(peer, addresses.clone());
+        }
+        if !addresses.is_empty() {
+            let addresses = addresses
+                .into_iter()
+                .map(|address| with_peer(address, peer));
+            self.table.add_discovered(peer, addresses);
+        }
+    }
+
+    fn on_kademlia(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::RoutingUpdated {
+                peer, addresses, ..
+            } => {
+                self.discovery.learned(&peer, &addresses.into_vec());
+            }
+            kad::Event::RoutablePeer { peer, address }
+            | kad::Event::PendingRoutablePeer { peer, address } => {
+                self.discovery.learned(&peer, &[address]);
+            }
+            kad::Event::OutboundQueryProgressed {
+                result: kad::QueryResult::GetClosestPeers(result),
+                ..
+            } => {
+                let peers = match result {
+                    Ok(found) => found.peers,
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                for info in peers {
+                    self.discovery.learned(&info.peer_id, &info.addrs);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_change(&self, event: particles::Event) {
+        let event = match event {
+            particles::Event::Connected { peer, address } => {
+                tracing::debug!(%peer, %address, "connected");
+                from_libp2p(&peer).map(|peer| NetworkEvent::Connected {
+                    peer,
+                    address: address.to_string(),
+                })
+            }
+            particles::Event::Disconnected { peer, addresses } => {
+                tracing::debug!(%peer, "disconnected");
+                from_libp2p(&peer).map(|peer| NetworkEvent::Disconnected {
+                    peer,
+                    addresses: addresses.iter().map(Multiaddr::to_string).collect(),
+                })
+            }
+        };
+        if let Some(event) = event {
+            // Nobody has to listen.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Closes listeners and connections, politely as far as the remote peers are quick.
+    async fn close(&mut self) {
+        self.commands.close();
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closing = async {
+            while self.swarm.connected_peers().next().is_some() {
+                let event = self.swarm.select_next_some().await;
+                if let SwarmEvent::Behaviour(event) = event {
+                    self.on_behaviour_event(event);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSING, closing).await;
+    }
+}
+
+fn kademlia(
+    peer: PeerId,
+    protocol: StreamProtocol,
+    config: &NetworkConfig,
+) -> kad::Behaviour<MemoryStore> {
+    let settings = &config.kademlia;
+    let mut kad_config = kad::Config::new(protocol);
+    kad_config
+        .set_query_timeout(settings.query_timeout.0)
+        .set_max_packet_size(usize::try_from(settings.max_packet_size.0).unwrap_or(usize::MAX))
+        // Records are never stored, so there is nothing to replicate or publish.
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_provider_publication_interval(None);
+    if let Some(factor) = settings.replication_factor.and_then(NonZeroUsize::new) {
+        kad_config.set_replication_factor(factor);
+    }
+    let mut behaviour = kad::Behaviour::with_config(peer, MemoryStore::new(peer), kad_config);
+    behaviour.set_mode(Some(kad::Mode::Server));
+    behaviour
+}
+
+fn connection_limits(config: &NetworkConfig) -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(config.max_pending_incoming)
+        .with_max_pending_outgoing(config.max_pending_outgoing)
+        .with_max_established_incoming(config.max_established_incoming)
+        .with_max_established_outgoing(config.max_established_outgoing)
+        .with_max_established(config.max_established)
+        .with_max_established_per_peer(Some(config.max_established_per_peer))
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
