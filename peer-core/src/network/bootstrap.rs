@@ -144,7 +144,7 @@ impl Keeper {
             .add_contact(&peer, &[self.node.to_string()])
             .await;
         let nth = self.successes.fetch_add(1, Ordering::Relaxed);
-        if nth % self.frequency == 0
+        if nth.is_multiple_of(self.frequency)
             && let Err(error) = self.network.bootstrap().await
         {
             tracing::warn!("Kademlia bootstrap at {}: {error}", self.node);

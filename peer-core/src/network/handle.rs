@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use libp2p::Multiaddr;
+use particle::frame::MAX_JS_FRAME_LEN;
 use particle::{KeyPair, Particle, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -19,8 +20,6 @@ use super::{DialError, Incoming, KademliaError, NetworkError, NetworkEvent, Send
 use crate::config::NetworkConfig;
 use crate::connectivity::{Connectivity, Contact};
 
-/// The largest frame the published JS client reads; larger ones vanish there.
-const JS_CLIENT_FRAME: usize = 4 * 1024 * 1024;
 /// Events kept for a slow subscriber.
 const EVENTS: usize = 1024;
 
@@ -380,11 +379,11 @@ impl Network {
         connection: &Connection,
         frame: &Bytes,
     ) -> Result<(), SendError> {
-        if connection.inbound && frame.len() > JS_CLIENT_FRAME {
+        if connection.inbound && frame.len() > MAX_JS_FRAME_LEN {
             self.inner.counters.oversized_for_clients.increment();
             tracing::warn!(
                 %peer,
-                "sending {} bytes to a peer that dialed us; JS clients accept {JS_CLIENT_FRAME}",
+                "sending {} bytes to a peer that dialed us; JS clients accept {MAX_JS_FRAME_LEN}",
                 frame.len()
             );
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use particle::{KeyPair, Particle, PeerId, Signer as _};
+use particle::{KeyPair, Particle, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Network, Role};
@@ -95,7 +95,9 @@ async fn eventually(mut condition: impl FnMut() -> bool) {
 
 fn particle(text: &str, size: usize) -> Particle {
     let key = KeyPair::from_seed(&[9; 32]);
-    sample(&key, text, vec![7; size])
+    let mut particle = Particle::new(&key, text.to_owned(), 1, 2, "(null)".to_owned());
+    particle.data = Bytes::from(vec![7; size]);
+    particle
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,16 +357,4 @@ async fn the_newest_connection_of_a_returning_client_is_used() {
         .await
         .unwrap();
     new.next().await;
-}
-
-fn sample(key: &KeyPair, id: &str, data: Vec<u8>) -> Particle {
-    Particle {
-        id: id.to_owned(),
-        init_peer_id: key.peer_id(),
-        timestamp: 1,
-        ttl: 2,
-        script: "(null)".to_owned(),
-        signature: key.sign(b"x").as_bytes().to_vec(),
-        data,
-    }
 }

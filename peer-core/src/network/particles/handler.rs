@@ -16,6 +16,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Stream, StreamProtocol};
 use particle::PeerId;
+use particle::frame::{self, Message};
 use tokio::sync::mpsc;
 
 use super::stream::{ReadFailure, patience_for, read_frame, write_frame};
@@ -260,8 +261,14 @@ async fn receive(shared: Arc<Shared>, peer: PeerId, mut stream: Stream) {
             return;
         }
     };
-    let particle = match particle::frame::decode(&frame.bytes) {
-        Ok(particle) => particle,
+    let particle = match frame::decode_with_limit(&frame.bytes, limits.max_frame) {
+        Ok(Some((Message::Particle(particle), _))) => *particle,
+        // A probe of the protocol.
+        Ok(Some(_)) => return,
+        Ok(None) => {
+            shared.counters.incomplete_frames.increment();
+            return;
+        }
         Err(error) => {
             shared.counters.refused_frames.increment();
             tracing::debug!(%peer, "particle refused: {error}");

@@ -13,7 +13,7 @@ const CHUNK: usize = 16 * 1024;
 /// The slowest transfer that is tolerated for the part of a frame beyond its first bytes.
 const MIN_BYTES_PER_SECOND: u64 = 256 * 1024;
 /// A length prefix has at most this many bytes.
-const MAX_PREFIX: usize = 5;
+const MAX_PREFIX: usize = 8;
 
 /// Why a frame could not be read.
 #[derive(Debug, Error)]
