@@ -236,14 +236,20 @@ impl Network {
                 from: *peer,
                 particle: particle.clone(),
             };
-            return self
-                .inner
-                .incoming
-                .send(incoming)
-                .await
-                .map_err(|_| SendError::Stopped);
+            let queued = self.inner.incoming.send(incoming).await;
+            return queued.map_err(|_| SendError::Stopped);
         }
-        let result = self.send_remote(peer, particle).await;
+        let frame = Bytes::from(particle::frame::encode(particle));
+        self.send_frame(peer, frame).await
+    }
+
+    /// Sends an encoded particle to another peer, as [`send`](Self::send) does: a frame made once
+    /// serves many.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_frame(&self, peer: &PeerId, frame: Bytes) -> Result<(), SendError> {
+        let result = self.send_remote(peer, frame).await;
         match &result {
             Ok(()) => self.inner.counters.sent.increment(),
             Err(_) => self.inner.counters.send_failed.increment(),
@@ -337,8 +343,7 @@ impl Network {
         answer.await.unwrap_or(Err(KademliaError::Cancelled))
     }
 
-    async fn send_remote(&self, peer: &PeerId, particle: &Particle) -> Result<(), SendError> {
-        let frame = Bytes::from(particle::frame::encode(particle));
+    async fn send_remote(&self, peer: &PeerId, frame: Bytes) -> Result<(), SendError> {
         if frame.len() > self.inner.max_frame {
             return Err(SendError::TooLarge {
                 size: frame.len(),
