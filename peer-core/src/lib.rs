@@ -10,7 +10,11 @@ pub mod builtins;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+pub mod engine;
 pub mod host;
+pub mod proof;
+pub mod records;
+pub mod store;
 
 #[cfg(feature = "network")]
 pub mod client;
