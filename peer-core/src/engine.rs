@@ -44,7 +44,7 @@ use bytes::Bytes;
 use particle::{KeyPair, Particle, PeerId, Signature};
 
 use self::actor::{Actor, Phase};
-use crate::config::EngineLimits;
+use crate::{config::EngineLimits, host::ParticleContext};
 
 /// What an engine is told.
 #[derive(Debug)]
@@ -276,6 +276,14 @@ impl Engine {
         let scope = self.scopes.get(&key.peer_id)?;
         let actor = scope.by_signature.get(&key.signature)?;
         self.actors.get(actor).map(|actor| &actor.prev)
+    }
+
+    /// Everything that is remembered, in no particular order of particles: the particle and its
+    /// data.
+    pub fn remembered(&self) -> impl Iterator<Item = (&ParticleContext, &Bytes)> {
+        self.actors
+            .values()
+            .map(|actor| (actor.particle.as_ref(), &actor.prev))
     }
 
     /// Adds a worker: a scope with a key of its own. Does nothing when it is there already.

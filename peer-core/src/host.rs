@@ -16,10 +16,12 @@
 //! ```
 
 mod arguments;
+mod initiator;
 mod native;
 
 pub use self::{
     arguments::{ArgumentError, Arguments},
+    initiator::{Ending, Initiator},
     native::NativeFunctions,
 };
 

@@ -96,7 +96,7 @@ impl FromStr for HumanDuration {
 impl fmt::Display for HumanDuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.as_millis();
-        if milliseconds % 1_000 == 0 {
+        if milliseconds.is_multiple_of(1_000) {
             write!(formatter, "{}s", milliseconds / 1_000)
         } else {
             write!(formatter, "{milliseconds}ms")

@@ -255,8 +255,8 @@ impl Engine {
         debug_assert_eq!(run.run_id, run_id, "a run and its timer end together");
         self.counters.timed_out_runs += 1;
         self.counters.failed_runs += 1;
-        for (_, waiting) in std::mem::take(&mut actor.inbox).iter().enumerate() {
-            self.held = self.held.saturating_sub(waiting.0.len());
+        for (data, _) in std::mem::take(&mut actor.inbox) {
+            self.held = self.held.saturating_sub(data.len());
         }
         let report = Execution {
             failure: Some(format!(

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use super::{Change, Durability, Entry, Store, StoreError, Table};
 

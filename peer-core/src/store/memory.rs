@@ -7,14 +7,16 @@ use std::{
 
 use super::{Change, Durability, Entry, Store, StoreError, Table};
 
+type Entries = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// A store in memory, for tests, clients and the simulator.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    entries: Mutex<BTreeMap<(Table, Vec<u8>), Vec<u8>>>,
+    entries: Mutex<Entries>,
 }
 
 impl MemoryStore {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Table, Vec<u8>), Vec<u8>>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         // Nothing is half done when a thread dies with the lock.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
