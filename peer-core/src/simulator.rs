@@ -6,7 +6,7 @@
 //! seed and from the calls that are made on the [`Simulator`], so a run that went wrong is
 //! repeated by its seed.
 //!
-//! ```
+//! ```no_run
 //! use std::sync::Arc;
 //! use peer_core::{
 //!     host::{FunctionOutcome, NativeFunctions},
@@ -64,9 +64,7 @@ use self::{
     node::Node,
     time::{CallFuture, VirtualClock, Woken},
 };
-use crate::{
-    engine::{ActorId, CallJob, DataKey, Event, Input, Output, ScriptCache, Source},
-};
+use crate::engine::{ActorId, CallJob, DataKey, Event, Input, Output, ScriptCache, Source};
 
 /// When simulations start, in milliseconds since the Unix epoch.
 pub const START_MS: u64 = 1_700_000_000_000;

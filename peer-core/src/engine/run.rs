@@ -12,7 +12,7 @@ use bytes::Bytes;
 use particle::{KeyPair, PeerId};
 use serde_json::value::RawValue;
 
-use super::{ActorId, Input, ScriptCache};
+use super::{ActorId, Input, ScriptCache, machine};
 use crate::{
     config::VmLimits,
     host::{OwnedTetraplet, ParticleContext},
@@ -90,7 +90,7 @@ impl RunJob {
     #[must_use]
     pub fn execute(self) -> Input {
         let (actor, run_id) = (self.actor, self.run_id);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.step()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| machine::step(&self)));
         Input::RunFinished(RunFinished {
             actor,
             run_id,
@@ -120,11 +120,5 @@ impl fmt::Debug for RunJob {
             .field("current", &self.current.len())
             .field("results", &self.results.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl RunJob {
-    fn step(self) -> RunOutcome {
-        RunOutcome::default()
     }
 }
