@@ -5,12 +5,12 @@
 //! them. Print values with [`print`](fn@print) and never with `Value::to_string`: newer releases of
 //! `serde_json` write exponents in another way.
 
-use std::io;
+use std::{borrow::Cow, io};
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-/// The canonical text of a JSON text.
+/// The canonical text of a JSON text: the text itself where it is canonical already.
 ///
 /// ```
 /// let text = particle::value::normalize(r#"{ "b": 2e3, "a": -0 }"#)?;
@@ -20,9 +20,12 @@ use serde_json::ser::Formatter;
 ///
 /// # Errors
 /// When it is no JSON: also nesting of 128 or more, numbers beyond f64, lone surrogates.
-pub fn normalize(text: &str) -> Result<String, serde_json::Error> {
+pub fn normalize(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    if Scanner::is_canonical(text) {
+        return Ok(Cow::Borrowed(text));
+    }
     let value: serde_json::Value = serde_json::from_str(text)?;
-    print(&value)
+    print(&value).map(Cow::Owned)
 }
 
 /// The canonical text of a value.
@@ -72,6 +75,9 @@ impl Formatter for Canonical {
 /// # Errors
 /// As of [`normalize`].
 pub fn check(text: &str) -> Result<(), serde_json::Error> {
+    if Scanner::is_canonical(text) {
+        return Ok(());
+    }
     serde_json::from_str::<serde_json::Value>(text).map(drop)
 }
 
@@ -80,14 +86,11 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(position) = rest
-        .iter()
-        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
-    {
-        let Some((plain, [special, after @ ..])) = rest.split_at_checked(position) else {
+    while let Some((plain, after)) = rest.split_at_checked(plain_prefix(rest)) {
+        out.extend_from_slice(plain);
+        let Some((special, after)) = after.split_first() else {
             break;
         };
-        out.extend_from_slice(plain);
         let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
         match special {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', *special]),
@@ -103,8 +106,149 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Length of the bytes before the first that a JSON string cannot hold as it is.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    // Whole blocks without an early exit, which the compiler turns into vector instructions.
+    let mut length = 0;
+    for block in bytes.chunks_exact(16) {
+        if block
+            .iter()
+            .fold(false, |found, byte| found | special(byte))
+        {
+            break;
+        }
+        length += block.len();
+    }
+    let rest = bytes.get(length..).unwrap_or_default();
+    length + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// Recognises canonical texts without building a value. It may say no to a canonical text, which
+/// only costs time, but never yes to another.
+struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+/// Deeper texts take the slow way, which has the exact limit.
+const MAX_SCANNED_DEPTH: usize = 100;
+
+impl<'a> Scanner<'a> {
+    fn is_canonical(text: &'a str) -> bool {
+        let mut scanner = Self {
+            rest: text.as_bytes(),
+        };
+        scanner.value(MAX_SCANNED_DEPTH).is_some() && scanner.rest.is_empty()
+    }
+
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.rest.first()? {
+            b'"' => self.string().map(drop),
+            b'[' => self.array(depth.checked_sub(1)?),
+            b'{' => self.object(depth.checked_sub(1)?),
+            b'n' => self.literal(b"null"),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            _ => self.number(),
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Option<()> {
+        self.literal(b"[")?;
+        if self.literal(b"]").is_some() {
+            return Some(());
+        }
+        loop {
+            self.value(depth)?;
+            if self.literal(b",").is_none() {
+                return self.literal(b"]");
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<()> {
+        self.literal(b"{")?;
+        if self.literal(b"}").is_some() {
+            return Some(());
+        }
+        let mut last: Option<&[u8]> = None;
+        loop {
+            let key = self.string()?;
+            // Escapes sort by what they stand for.
+            if key.contains(&b'\\') || last.is_some_and(|last| last >= key) {
+                return None;
+            }
+            last = Some(key);
+            self.literal(b":")?;
+            self.value(depth)?;
+            if self.literal(b",").is_none() {
+                return self.literal(b"}");
+            }
+        }
+    }
+
+    /// What is between the quotes.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.literal(b"\"")?;
+        let content = self.rest;
+        loop {
+            let (_, after) = self.rest.split_at_checked(plain_prefix(self.rest))?;
+            match after {
+                [b'"', after @ ..] => {
+                    self.rest = after;
+                    let length = content.len() - after.len() - 1;
+                    return content.get(..length);
+                }
+                [
+                    b'\\',
+                    b'"' | b'\\' | b'b' | b't' | b'n' | b'f' | b'r',
+                    after @ ..,
+                ] => {
+                    self.rest = after;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let integer = self
+            .rest
+            .iter()
+            .position(|byte| !matches!(byte, b'0'..=b'9' | b'-'));
+        let (integer, after) = self
+            .rest
+            .split_at_checked(integer.unwrap_or(self.rest.len()))?;
+        if !matches!(after.first(), Some(b'.' | b'e' | b'E' | b'+')) {
+            self.rest = after;
+            let digits = integer.strip_prefix(b"-").unwrap_or(integer);
+            let canonical = match digits {
+                [b'0'] => digits.len() == integer.len(),
+                // Eighteen digits fit an i64.
+                [b'1'..=b'9', rest @ ..] => rest.len() < 18 && !rest.contains(&b'-'),
+                _ => false,
+            };
+            return canonical.then_some(());
+        }
+        let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let length = self
+            .rest
+            .iter()
+            .position(|byte| !number(byte))
+            .unwrap_or(self.rest.len());
+        let (token, after) = self.rest.split_at_checked(length)?;
+        self.rest = after;
+        let value: f64 = serde_json::from_slice(token).ok()?;
+        (ryu::Buffer::new().format_finite(value).as_bytes() == token).then_some(())
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(literal)?;
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -132,5 +276,58 @@ mod tests {
         }
         assert!(normalize(&format!("{}{}", "[".repeat(128), "]".repeat(128))).is_err());
         assert!(normalize(&format!("{}{}", "[".repeat(127), "]".repeat(127))).is_ok());
+    }
+
+    #[test]
+    fn canonical_texts_are_recognised() {
+        let canonical = [
+            "null",
+            "[]",
+            "{}",
+            "0",
+            "-1",
+            "123456789012345678",
+            "1.5",
+            "-0.0",
+            "1e16",
+            "5e-324",
+            r#"{"a":[true,false,{"b":"\n\"ü"}],"b":"\u2028"}"#,
+        ];
+        for text in canonical {
+            assert!(Scanner::is_canonical(text), "{text}");
+            assert!(matches!(normalize(text), Ok(Cow::Borrowed(_))));
+        }
+        let others = [
+            " 1",
+            "1 ",
+            "-0",
+            "01",
+            "1-2",
+            "--1",
+            "-",
+            "+1",
+            "1.0e5",
+            "1e+16",
+            "1.",
+            ".5",
+            "1e999",
+            "[1, 2]",
+            r#"{"b":1,"a":2}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"\n":1}"#,
+            r#""\/""#,
+            r#""\u0041""#,
+            "\"\n\"",
+            "\"",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "nul",
+            "",
+        ];
+        for text in others {
+            assert!(!Scanner::is_canonical(text), "{text}");
+        }
+        assert!(!Scanner::is_canonical(&"[".repeat(1_000_000)));
     }
 }

@@ -108,6 +108,8 @@ impl<'a> SignedCids<'a> {
         };
         let info = &data.cid_info;
         let mut by_peer: HashMap<&'a str, Vec<&'a str>> = HashMap::new();
+        // Neighbours often share the tetraplet, then in one place of the archive.
+        let mut last = None;
         for state in &data.trace {
             let (cid, tetraplet) = match state {
                 State::Call(
@@ -122,11 +124,15 @@ impl<'a> SignedCids<'a> {
                 }
                 _ => continue,
             };
-            let tetraplet = info
-                .tetraplets
-                .get(tetraplet)
-                .ok_or_else(|| missing(tetraplet))?;
-            by_peer.entry(tetraplet.peer_pk).or_default().push(cid);
+            let peer_pk = match last {
+                Some((cid, peer_pk)) if std::ptr::eq(cid, tetraplet) => peer_pk,
+                _ => {
+                    let found = info.tetraplets.get(tetraplet);
+                    found.ok_or_else(|| missing(tetraplet))?.peer_pk
+                }
+            };
+            last = Some((tetraplet, peer_pk));
+            by_peer.entry(peer_pk).or_default().push(cid);
         }
         Ok(Self { by_peer })
     }
@@ -293,53 +299,42 @@ impl<'a> Side<'a> {
 }
 
 fn merge<'a>(
-    mut previous: Side<'a>,
+    previous: Side<'a>,
     mut current: Side<'a>,
     keys: &Keys,
 ) -> Result<MergedSignatures<'a>, DataSignatureError> {
-    let mut merged = MergedSignatures {
-        signatures: previous.signatures,
-        ..Default::default()
-    };
+    let Side {
+        mut signatures,
+        mut signed,
+    } = previous;
     for (key, signature) in current.signatures.iter() {
         let (_, peer_id) = keys.get(key)?;
         let theirs = current.signed.by_peer.remove_entry(peer_id.as_str());
-        if merged.signatures.get(key).is_none() {
-            merged.signatures.insert(key, signature);
-            merged.signed.by_peer.extend(theirs);
+        if signatures.get(key).is_none() {
+            signatures.insert(key, signature);
+            signed.by_peer.extend(theirs);
             continue;
         }
-        let ours = previous.signed.by_peer.remove_entry(peer_id.as_str());
-        let cids = |side: &Option<(&'a str, Vec<&'a str>)>| {
-            side.as_ref().map_or(0, |(_, cids)| cids.len())
-        };
-        let larger_is_current = cids(&theirs) > cids(&ours);
-        let (larger, smaller) = if larger_is_current {
-            (&theirs, &ours)
+        let ours = signed.get(peer_id);
+        let cids = theirs.as_ref().map_or(&[][..], |(_, cids)| cids);
+        let (larger, smaller) = if cids.len() > ours.len() {
+            (cids, ours)
         } else {
-            (&ours, &theirs)
+            (ours, cids)
         };
-        let list = |side: &'_ Option<(&'a str, Vec<&'a str>)>| -> Vec<&'a str> {
-            side.as_ref()
-                .map_or_else(Vec::new, |(_, cids)| cids.clone())
-        };
-        if !contains(&list(larger), &list(smaller)) {
+        if !contains(larger, smaller) {
             return Err(DataSignatureError::Inconsistent {
                 peer_id: peer_id.clone(),
-                previous: cids(&ours),
-                current: cids(&theirs),
+                previous: ours.len(),
+                current: cids.len(),
             });
         }
-        if larger_is_current {
-            merged.signatures.insert(key, signature);
+        if cids.len() > ours.len() {
+            signatures.insert(key, signature);
+            signed.by_peer.extend(theirs);
         }
-        merged
-            .signed
-            .by_peer
-            .extend(if larger_is_current { theirs } else { ours });
     }
-    merged.signed.by_peer.extend(previous.signed.by_peer);
-    Ok(merged)
+    Ok(MergedSignatures { signatures, signed })
 }
 
 /// Whether the sorted list `smaller` is a part of the sorted list `larger`, with multiplicity.

@@ -2,7 +2,7 @@
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use crate::Tetraplet;
 
@@ -125,12 +125,24 @@ impl<'a, V> Store<'a, V> {
     /// Puts `value` behind `cid`, replacing what was there.
     pub fn insert(&mut self, cid: &'a str, value: V) {
         let hash = self.hasher.hash_one(cid);
-        match self
-            .find(hash, cid)
-            .and_then(|position| self.entries.get_mut(position))
-        {
-            Some(entry) => *entry = (cid, value),
-            None => self.push(hash, cid, value),
+        // An archive has at most 2^32 bytes and an entry takes 12 of them.
+        let position = self.entries.len() as u32;
+        let Self {
+            entries,
+            index,
+            hasher,
+        } = self;
+        let same = |&at: &u32| entries.get(at as usize).is_some_and(|(key, _)| *key == cid);
+        match index.entry(hash, same, |&at| hash_at(entries, hasher, at)) {
+            Entry::Occupied(place) => {
+                if let Some(entry) = entries.get_mut(*place.get() as usize) {
+                    *entry = (cid, value);
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(position);
+                entries.push((cid, value));
+            }
         }
     }
 
@@ -142,12 +154,11 @@ impl<'a, V> Store<'a, V> {
         key: impl FnOnce(&str) -> &'a str,
         value: impl FnOnce() -> V,
     ) -> &'a str {
-        let hash = self.hasher.hash_one(cid);
-        if let Some((key, _)) = self.find(hash, cid).and_then(|at| self.entries.get(at)) {
+        if let Some((key, _)) = self.get_entry(cid) {
             return key;
         }
         let key = key(cid);
-        self.push(hash, key, value());
+        self.insert(key, value());
         key
     }
 
@@ -196,18 +207,6 @@ impl<'a, V> Store<'a, V> {
                 .is_some_and(|(key, _)| *key == cid)
         };
         self.index.find(hash, same).map(|&at| at as usize)
-    }
-
-    fn push(&mut self, hash: u64, cid: &'a str, value: V) {
-        // An archive has at most 2^32 bytes and an entry takes 12 of them.
-        let position = self.entries.len() as u32;
-        let Self {
-            entries,
-            index,
-            hasher,
-        } = self;
-        entries.push((cid, value));
-        index.insert_unique(hash, position, |&at| hash_at(entries, hasher, at));
     }
 }
 

@@ -172,7 +172,7 @@ fn value(record: &Value) -> Result<(), String> {
     let result = text(record, "/result_text")?;
     let stored = text(record, "/stored_text")?;
     match (particle::value::normalize(result), text(record, "/state")?) {
-        (Ok(normal), "executed") => same("stored text", normal.as_str(), stored)?,
+        (Ok(normal), "executed") => same("stored text", &*normal, stored)?,
         (Err(_), "failed") => {}
         (normal, state) => return Err(format!("{normal:?}, expected state {state}")),
     }
