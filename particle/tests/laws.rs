@@ -1,5 +1,11 @@
 //! Laws of the codecs: what is written is read again, and nothing that is read panics.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stand outside of test functions"
+)]
+
 use particle::{
     KeyPair, Particle, Tetraplet,
     data::{

@@ -1,5 +1,10 @@
 //! Who signed what: honest data, and data that somebody touched.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests stand outside of test functions"
+)]
+
 use particle::{
     KeyPair, Signer as _, Tetraplet,
     cid::value_cid,
