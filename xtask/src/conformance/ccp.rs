@@ -29,10 +29,16 @@ fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
 }
 
 /// Fails unless both sides are equal.
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, actual: T, expected: T) -> Result<(), String> {
+fn expect<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    actual: T,
+    expected: T,
+) -> Result<(), String> {
     if actual == expected {
         Ok(())
     } else {
-        Err(format!("{what}: {actual:?} where {expected:?} was expected"))
+        Err(format!(
+            "{what}: {actual:?} where {expected:?} was expected"
+        ))
     }
 }

@@ -78,10 +78,18 @@ pub(super) fn replay_interfaces(records: &Interfaces, report: &mut Report) -> Re
 fn check_event(event: &EventRecord, implemented: bool) -> Result<(), String> {
     let (name, types) = abi::parse_signature(&event.signature).map_err(|e| e.to_string())?;
     expect("name", name, &event.name)?;
-    expect("signature", abi::signature(name, &types), event.signature.clone())?;
+    expect(
+        "signature",
+        abi::signature(name, &types),
+        event.signature.clone(),
+    )?;
     expect("topic", abi::topic(&event.signature), event.topic0)?;
     let kinds: Vec<String> = types.iter().map(ToString::to_string).collect();
-    let listed: Vec<String> = event.params.iter().map(|param| param.kind.clone()).collect();
+    let listed: Vec<String> = event
+        .params
+        .iter()
+        .map(|param| param.kind.clone())
+        .collect();
     expect("types", kinds, listed)?;
     if !implemented {
         return Ok(());
@@ -89,7 +97,12 @@ fn check_event(event: &EventRecord, implemented: bool) -> Result<(), String> {
     // Zero words are a value of every type that topics have; the data are zero values.
     let indexed: Vec<bool> = event.params.iter().map(|param| param.indexed).collect();
     let mut topics = vec![event.topic0];
-    topics.extend(indexed.iter().filter(|indexed| **indexed).map(|_| Bytes32::ZERO));
+    topics.extend(
+        indexed
+            .iter()
+            .filter(|indexed| **indexed)
+            .map(|_| Bytes32::ZERO),
+    );
     let plain: Vec<abi::Type> = types
         .into_iter()
         .zip(&indexed)
@@ -120,12 +133,26 @@ fn zero(part: &abi::Type) -> Value {
     }
 }
 
-fn check_function(contract: &str, record: &FunctionRecord, implemented: bool) -> Result<(), String> {
+fn check_function(
+    contract: &str,
+    record: &FunctionRecord,
+    implemented: bool,
+) -> Result<(), String> {
     let (name, types) = abi::parse_signature(&record.signature).map_err(|e| e.to_string())?;
-    expect("signature", abi::signature(name, &types), record.signature.clone())?;
-    expect("selector", hex(&abi::selector(&record.signature)), record.selector.clone())?;
+    expect(
+        "signature",
+        abi::signature(name, &types),
+        record.signature.clone(),
+    )?;
+    expect(
+        "selector",
+        hex(&abi::selector(&record.signature)),
+        record.selector.clone(),
+    )?;
     for output in &record.outputs {
-        let parsed: abi::Type = output.parse().map_err(|error: abi::AbiError| error.to_string())?;
+        let parsed: abi::Type = output
+            .parse()
+            .map_err(|error: abi::AbiError| error.to_string())?;
         expect("output", parsed.to_string(), output.clone())?;
     }
     if !implemented {
@@ -135,7 +162,11 @@ fn check_function(contract: &str, record: &FunctionRecord, implemented: bool) ->
         .iter()
         .find(|function| function.contract == contract && function.signature == record.signature)
         .ok_or("not listed")?;
-    expect("outputs", listed.outputs.to_owned(), format!("({})", record.outputs.join(",")))?;
+    expect(
+        "outputs",
+        listed.outputs.to_owned(),
+        format!("({})", record.outputs.join(",")),
+    )?;
     let kind = match record.mutability.as_str() {
         "view" | "pure" => FunctionKind::View,
         "payable" => FunctionKind::Payable,
@@ -146,7 +177,11 @@ fn check_function(contract: &str, record: &FunctionRecord, implemented: bool) ->
 
 fn check_error(record: &ErrorRecord, implemented: bool) -> Result<(), String> {
     let (name, types) = abi::parse_signature(&record.signature).map_err(|e| e.to_string())?;
-    expect("signature", abi::signature(name, &types), record.signature.clone())?;
+    expect(
+        "signature",
+        abi::signature(name, &types),
+        record.signature.clone(),
+    )?;
     let selector = abi::selector(&record.signature);
     expect("selector", hex(&selector), record.selector.clone())?;
     if !implemented {
@@ -190,12 +225,18 @@ pub(super) fn replay_logs(recording: &Recording, report: &mut Report) -> Result<
     for transaction in &recording.transactions {
         let place = format!("chain-g2-logs.json: block {}", transaction.block);
         for (index, log) in transaction.logs.iter().enumerate() {
-            report.record(format!("{place} log {index} {}", log.event.signature), check_log(log));
+            report.record(
+                format!("{place} log {index} {}", log.event.signature),
+                check_log(log),
+            );
         }
         if let (Some(input), Some(call)) = (&transaction.input, &transaction.call) {
             report.record(format!("{place} call {call}"), check_call(input, call));
         }
-        report.skip(format!("{place} as a step of the market"), "the market has no simulation yet");
+        report.skip(
+            format!("{place} as a step of the market"),
+            "the market has no simulation yet",
+        );
     }
     Ok(())
 }
@@ -205,7 +246,11 @@ fn check_log(log: &Log) -> Result<(), String> {
     let event = MarketEvent::decode(&log.topics, &data).map_err(|error| error.to_string())?;
     expect("signature", event.signature(), log.event.signature.clone())?;
     let values: Vec<serde_json::Value> = event.values().iter().map(to_json).collect();
-    expect("members", serde_json::Value::Array(values), log.event.args.clone())?;
+    expect(
+        "members",
+        serde_json::Value::Array(values),
+        log.event.args.clone(),
+    )?;
     let encoded = event.encode();
     expect("topics", encoded.topics, log.topics.clone())?;
     expect("data", encoded.data, data)
@@ -224,7 +269,9 @@ fn to_json(value: &Value) -> serde_json::Value {
 /// Input is decoded and encoded again without a difference.
 fn check_call(input: &str, call: &str) -> Result<(), String> {
     let input = unhex(input)?;
-    let (selector, arguments) = input.split_at_checked(4).ok_or("input is shorter than a selector")?;
+    let (selector, arguments) = input
+        .split_at_checked(4)
+        .ok_or("input is shorter than a selector")?;
     let selector: [u8; 4] = selector.try_into().map_err(|_| "selector")?;
     expect("selector", selector, abi::selector(call))?;
     if let Some(listed) = function(selector) {

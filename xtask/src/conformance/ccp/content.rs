@@ -41,12 +41,19 @@ pub(super) fn replay(records: &Records, report: &mut Report) -> Result<(), Strin
             rest -= part.len();
         }
         let cid = adder.finish().to_string();
-        report.record(format!("unixfs-cid.json: {} bytes", file.len), expect("cid", cid, file.cid.clone()));
+        report.record(
+            format!("unixfs-cid.json: {} bytes", file.len),
+            expect("cid", cid, file.cid.clone()),
+        );
         if file.len == 600_000 {
             root_block = last;
         }
     }
-    let outcome = expect("block", hex::encode(root_block), records.root_block_of_600000_hex.clone());
+    let outcome = expect(
+        "block",
+        hex::encode(root_block),
+        records.root_block_of_600000_hex.clone(),
+    );
     report.record("unixfs-cid.json: root block of 600000 bytes", outcome);
     for text in &records.strings {
         let cid = unixfs::cid_of(text.utf8.as_bytes()).to_string();
@@ -63,5 +70,9 @@ fn reread(text: &Text) -> Result<(), String> {
     }
     let definition = deal_types::distributive::WorkerDefinition::parse(text.utf8.as_bytes())
         .map_err(|error| error.to_string())?;
-    expect("definition", definition.to_canonical_json().as_str(), text.utf8.trim_end())
+    expect(
+        "definition",
+        definition.to_canonical_json().as_str(),
+        text.utf8.trim_end(),
+    )
 }

@@ -23,7 +23,10 @@ fn check() -> Result<(), String> {
         script: "(null)",
         signature: [0x22; 64],
     };
-    let participants = [golden::Participant { worker, executed_calls: 3 }];
+    let participants = [golden::Participant {
+        worker,
+        executed_calls: 3,
+    }];
     let root = golden::participants_root(&participants).map_err(|error| error.to_string())?;
     let ticket = golden::Ticket {
         chain_id: 31_337,
