@@ -344,6 +344,8 @@ async fn the_newest_connection_of_a_returning_client_is_used() {
     let host = node(1).await;
     let old = client(2).await;
     within(old.network.dial(host.tcp())).await.unwrap();
+    // The host may learn of a connection later than the client that made it.
+    eventually(|| host.network.is_connected(&old.id())).await;
     let mut new = client(2).await;
     within(new.network.dial(host.websocket())).await.unwrap();
     eventually(|| {
