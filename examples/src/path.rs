@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use particle::PeerId;
+use peer_core::engine::{DropReason, Event};
 use peer_core::peer::{PeerEvent, PeerEventKind};
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ pub enum StepKind {
     Refused {
         /// Why.
         reason: String,
-        /// Always false.
+        /// False when its signature was the reason.
         verified: bool,
     },
 }
@@ -79,7 +80,7 @@ impl Path {
     pub fn of(id: &str, start: SystemTime, events: &[PeerEvent]) -> Self {
         let mut steps: Vec<Step> = events
             .iter()
-            .filter(|event| &*event.particle_id == id)
+            .filter(|event| event.particle_id() == id)
             .filter_map(|event| {
                 let at_ms = event.at.duration_since(start).unwrap_or_default();
                 let kind = step(&event.kind)?;
@@ -137,7 +138,9 @@ impl Path {
                 StepKind::NotSent { to, reason } => {
                     (format!("could not send to {}: {reason}", names.of(to)), "")
                 }
-                StepKind::Refused { reason, .. } => (format!("refused it: {reason}"), "NO"),
+                StepKind::Refused { reason, verified } => {
+                    (format!("refused it: {reason}"), if *verified { "" } else { "NO" })
+                }
                 StepKind::Sent { .. } => return None,
             };
             Some(vec![format!("{:.1}", step.at_ms), names.of(&step.peer), what, verified.to_owned()])
@@ -171,24 +174,30 @@ pub fn short(peer: &PeerId) -> String {
 
 fn step(kind: &PeerEventKind) -> Option<StepKind> {
     Some(match kind {
-        PeerEventKind::Executed { took, ret_code, error_message, calls, next_peers, .. } => {
-            StepKind::Executed {
-                calls: calls.iter().map(ToString::to_string).collect(),
-                next: next_peers.clone(),
-                took_ms: milliseconds(*took),
-                verified: *ret_code == 0,
-                error: (*ret_code != 0).then(|| format!("{error_message} (code {ret_code})")),
-            }
-        }
-        PeerEventKind::Called { call, took, ok } => {
-            StepKind::Called { function: call.to_string(), took_ms: milliseconds(*took), ok: *ok }
-        }
+        PeerEventKind::Engine(Event::Executed(run)) => StepKind::Executed {
+            calls: run.calls.iter().map(|(_, service, function)| format!("{service}.{function}")).collect(),
+            next: run.next_peers.clone(),
+            took_ms: milliseconds(run.elapsed),
+            verified: run.data_verified,
+            error: run.failure.clone().or_else(|| {
+                let message = &run.error_message;
+                (run.ret_code != 0).then(|| format!("{message} (code {})", run.ret_code))
+            }),
+        },
+        PeerEventKind::Engine(Event::Called(call)) => StepKind::Called {
+            function: format!("{}.{}", call.service_id, call.function_name),
+            took_ms: call.finished_ms.saturating_sub(call.started_ms) as f64,
+            ok: call.ret_code == 0,
+        },
+        // A copy of what is known already says nothing about the particle.
+        PeerEventKind::Engine(Event::Dropped { reason: DropReason::Duplicate, .. }) => return None,
+        PeerEventKind::Engine(Event::Dropped { reason, .. }) => StepKind::Refused {
+            reason: reason.to_string(),
+            verified: !matches!(reason, DropReason::BadSignature { .. }),
+        },
         PeerEventKind::Sent { to, .. } => StepKind::Sent { to: *to },
-        PeerEventKind::SendFailed { to, reason } => {
+        PeerEventKind::NotSent { to, reason, .. } => {
             StepKind::NotSent { to: *to, reason: reason.clone() }
-        }
-        PeerEventKind::Refused { reason } => {
-            StepKind::Refused { reason: reason.clone(), verified: false }
         }
         _ => return None,
     })

@@ -1,1 +1,233 @@
 //! A peer on tokio: the particle engine, its function host and the network joined.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use particle::KeyPair;
+//! use peer_core::config::PeerConfig;
+//! use peer_core::host::{FunctionOutcome, NativeFunctions};
+//! use peer_core::peer::Peer;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = PeerConfig { tcp_port: 0, websocket_port: 0, ..PeerConfig::default() };
+//! let functions = NativeFunctions::new().with("greeting", "hello", |_| FunctionOutcome::value("hi"));
+//! let peer = Peer::builder(KeyPair::from_seed(&[1; 32]))
+//!     .config(config)
+//!     .functions(Arc::new(functions))
+//!     .start()
+//!     .await?;
+//! println!("{:?}", peer.network().listen_addresses());
+//! peer.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Particles from the network enter the engine one by one, in the order in which they arrived.
+//! Runs of the state machine go to tokio's blocking threads, as many at a time as the engine hands
+//! out; calls of functions are tasks, unless they answer at once; each particle to be sent waits
+//! for its connection in a task of its own, at most until it expires.
+
+mod core;
+mod event;
+mod key;
+
+pub use self::event::{Observer, PeerEvent, PeerEventKind};
+pub use self::key::{KeyFileError, load_key};
+
+use std::sync::Arc;
+
+use particle::{KeyPair, Particle, PeerId};
+use thiserror::Error;
+
+use self::core::Core;
+use crate::builtins::{Builtins, Guard, NodeInfo};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{NetworkConfig, PeerConfig};
+use crate::connectivity::Connectivity;
+use crate::engine::{Counters, Engine};
+use crate::host::{FunctionHost, HostChain};
+use crate::network::{Network, NetworkError, Role};
+
+/// Why a peer did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The network did not start.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The management peer is not a peer id.
+    #[error("the management peer id `{text}` is not a peer id: {source}")]
+    ManagementPeer {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: particle::PeerIdError,
+    },
+}
+
+/// A running peer. Clones share it.
+#[derive(Clone)]
+pub struct Peer {
+    core: Arc<Core>,
+}
+
+/// What a peer is made of.
+pub struct PeerBuilder {
+    key: KeyPair,
+    config: PeerConfig,
+    network: Option<NetworkConfig>,
+    relay: Option<PeerId>,
+    functions: Vec<Arc<dyn FunctionHost>>,
+    observers: Vec<Arc<dyn Observer>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Peer {
+    /// A peer with this key, its default configuration and the builtin functions.
+    pub fn builder(key: KeyPair) -> PeerBuilder {
+        PeerBuilder {
+            key,
+            config: PeerConfig::default(),
+            network: None,
+            relay: None,
+            functions: Vec::new(),
+            observers: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The id of the peer.
+    pub fn peer_id(&self) -> PeerId {
+        self.core.network().peer_id()
+    }
+
+    /// Its network.
+    pub fn network(&self) -> &Network {
+        self.core.network()
+    }
+
+    /// Takes in a particle made in this process.
+    pub fn submit(&self, particle: Particle) {
+        self.core.submit(particle);
+    }
+
+    /// What the engine has counted so far.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// What the peer and its network count, by the name of the metric.
+    pub fn metrics(&self) -> Vec<(String, u64)> {
+        self.core.metrics()
+    }
+
+    /// Stops: listeners and connections are closed, calls under way are dropped, particles are
+    /// forgotten. Idempotent.
+    pub async fn stop(&self) {
+        self.core.stop().await;
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Peer({})", self.peer_id())
+    }
+}
+
+impl PeerBuilder {
+    /// Sets the configuration; of its key settings nothing is used.
+    #[must_use]
+    pub fn config(mut self, config: PeerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the network's settings, which are otherwise taken from the configuration.
+    #[must_use]
+    pub fn network(mut self, network: NetworkConfig) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// Adds functions, which are asked after the builtins and those already added.
+    #[must_use]
+    pub fn functions(mut self, functions: Arc<dyn FunctionHost>) -> Self {
+        self.functions.push(functions);
+        self
+    }
+
+    /// Adds an observer.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Replaces the clock of the builtin functions and of the engine.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes the peer a client: it sends particles to this relay only and does not listen.
+    #[must_use]
+    pub(crate) fn behind(mut self, relay: PeerId) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// Starts the peer; returns when its listeners are open.
+    ///
+    /// Has to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The network does not start, or the configuration has a value that cannot be used.
+    pub async fn start(self) -> Result<Peer, PeerError> {
+        let managers = self.managers()?;
+        let settings = self.network.clone().unwrap_or_else(|| self.config.network());
+        let role = if self.relay.is_some() { Role::Client } else { Role::Host };
+        let (network, received) = Network::start(&self.key, &settings, role).await?;
+        let connectivity: Arc<dyn Connectivity> = Arc::new(network.clone());
+        let node = NodeInfo {
+            external_addresses: if settings.external_addresses.is_empty() {
+                network.listen_addresses().to_vec()
+            } else {
+                settings.external_addresses.clone()
+            },
+            ..NodeInfo::default()
+        };
+        let builtins = Builtins::new(connectivity, self.clock.clone())
+            .with_node_info(node)
+            .with_guard(Guard::new(managers.iter().copied()));
+        let host = self
+            .functions
+            .into_iter()
+            .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
+        let mut engine = Engine::new(Arc::new(self.key), self.config.engine.clone())
+            .with_managers(managers);
+        if !self.observers.is_empty() {
+            engine = engine.with_events();
+        }
+        let core = Core::start(
+            engine,
+            network,
+            received,
+            Arc::new(host),
+            self.observers,
+            self.clock,
+            self.relay,
+        );
+        Ok(Peer { core })
+    }
+
+    fn managers(&self) -> Result<Vec<PeerId>, PeerError> {
+        self.config
+            .management_peer_id
+            .iter()
+            .map(|text| {
+                text.parse()
+                    .map_err(|source| PeerError::ManagementPeer { text: text.clone(), source })
+            })
+            .collect()
+    }
+}

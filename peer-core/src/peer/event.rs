@@ -1,20 +1,25 @@
-//! What a peer tells its observers about the particles that pass through it.
+//! What a peer tells its observers.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use particle::PeerId;
 
+use crate::engine;
+
+/// Learns what happens at a peer. It is called where things happen, so it must be quick and must
+/// not wait.
+pub trait Observer: Send + Sync {
+    /// Takes in one event.
+    fn observe(&self, event: &PeerEvent);
+}
+
 /// Something that happened to a particle at a peer.
 #[derive(Clone, Debug)]
 pub struct PeerEvent {
-    /// Where.
+    /// The peer.
     pub peer: PeerId,
     /// When.
     pub at: SystemTime,
-    /// The id of the particle, as its maker chose it.
-    pub particle_id: Arc<str>,
     /// What.
     pub kind: PeerEventKind,
 }
@@ -23,52 +28,21 @@ pub struct PeerEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PeerEventKind {
-    /// A copy of the particle arrived; its signature is not checked yet.
-    Received {
-        /// The peer that delivered it.
-        from: PeerId,
-        /// Bytes of its data.
-        data_size: usize,
-    },
-    /// A copy of the particle was refused: its signature, its age, or a limit.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// The state machine ran. It runs only on particles whose signature was verified, and it
-    /// verifies the signatures of all peers that contributed to the data.
-    Executed {
-        /// How long the run took.
-        took: Duration,
-        /// 0, or the code of the error.
-        ret_code: i64,
-        /// The text of the error; empty when there was none.
-        error_message: String,
-        /// Functions that the run asked for.
-        calls: Vec<CallName>,
-        /// Peers that are to continue.
-        next_peers: Vec<PeerId>,
-        /// Bytes of the data after the run.
-        data_size: usize,
-    },
-    /// A function was executed.
-    Called {
-        /// The function.
-        call: CallName,
-        /// How long it took.
-        took: Duration,
-        /// Whether it returned a result.
-        ok: bool,
-    },
+    /// The particle engine admitted, dropped, executed or forgot a particle, or a call ended.
+    Engine(engine::Event),
     /// The particle was written to another peer.
     Sent {
+        /// Id of the particle.
+        particle_id: String,
         /// The other peer.
         to: PeerId,
         /// How long that took, with finding and dialing the peer.
         took: Duration,
     },
     /// The particle could not be sent to another peer.
-    SendFailed {
+    NotSent {
+        /// Id of the particle.
+        particle_id: String,
         /// The other peer.
         to: PeerId,
         /// Why.
@@ -76,17 +50,19 @@ pub enum PeerEventKind {
     },
 }
 
-/// A function of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CallName {
-    /// The service, by id or alias.
-    pub service_id: String,
-    /// The function.
-    pub function_name: String,
-}
-
-impl fmt::Display for CallName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.service_id, self.function_name)
+impl PeerEvent {
+    /// Id of the particle, as its maker chose it.
+    pub fn particle_id(&self) -> &str {
+        match &self.kind {
+            PeerEventKind::Engine(event) => match event {
+                engine::Event::Admitted { particle, .. }
+                | engine::Event::Expired { particle, .. } => &particle.id,
+                engine::Event::Dropped { particle_id, .. } => particle_id,
+                engine::Event::Executed(execution) => &execution.particle.id,
+                engine::Event::Called(report) => &report.particle.id,
+            },
+            PeerEventKind::Sent { particle_id, .. }
+            | PeerEventKind::NotSent { particle_id, .. } => particle_id,
+        }
     }
 }

@@ -1,0 +1,150 @@
+//! A network in one process: several peers on loopback that know each other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use particle::{KeyPair, PeerId};
+use peer_core::config::PeerConfig;
+use peer_core::host::FunctionHost;
+use peer_core::peer::{Observer, Peer, PeerEvent};
+
+use crate::failure::{Failure, Result};
+use crate::path::Names;
+
+/// Events kept; a longer run loses its end, not the machine's memory.
+const MAX_EVENTS: usize = 200_000;
+/// How long the peers may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Peers on loopback. The first one is everybody's bootstrap node and the relay of clients.
+pub struct LocalNetwork {
+    peers: Vec<Peer>,
+    recorder: Arc<Recorder>,
+}
+
+/// Keeps the events of all peers.
+#[derive(Default)]
+pub struct Recorder(Mutex<Vec<PeerEvent>>);
+
+impl LocalNetwork {
+    /// Starts peers, one for each host of functions, with random keys and ports, and waits until
+    /// all of them are connected.
+    ///
+    /// # Errors
+    /// A peer does not start, or they do not find each other.
+    pub async fn start(
+        hosts: Vec<Arc<dyn FunctionHost>>,
+        observers: &[Arc<dyn Observer>],
+    ) -> Result<Self> {
+        let recorder = Arc::new(Recorder::default());
+        let mut network = Self { peers: Vec::new(), recorder };
+        for host in hosts {
+            let config = PeerConfig {
+                listen_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+                tcp_port: 0,
+                websocket_port: 0,
+                allow_local_addresses: true,
+                bootstrap_nodes: network.bootstrap_nodes(),
+                ..PeerConfig::default()
+            };
+            let mut builder = Peer::builder(random_key()?)
+                .config(config)
+                .functions(host)
+                .observer(network.recorder.clone());
+            for observer in observers {
+                builder = builder.observer(observer.clone());
+            }
+            network.peers.push(builder.start().await.map_err(Failure::new)?);
+        }
+        network.wait_until_connected().await?;
+        Ok(network)
+    }
+
+    /// The peers.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// Their ids.
+    pub fn ids(&self) -> Vec<PeerId> {
+        self.peers.iter().map(Peer::peer_id).collect()
+    }
+
+    /// What the peers are called: `peer 1` and so on.
+    pub fn names(&self) -> Names {
+        let numbered = self.ids().into_iter().enumerate();
+        Names::new(numbered.map(|(index, peer)| (peer, format!("peer {}", index + 1))))
+    }
+
+    /// The address of the first peer.
+    ///
+    /// # Errors
+    /// There are no peers.
+    pub fn relay(&self) -> Result<&str> {
+        self.peers
+            .first()
+            .and_then(|peer| peer.network().listen_addresses().first())
+            .map(String::as_str)
+            .ok_or_else(|| Failure::new("there are no peers"))
+    }
+
+    /// The recorder of the peers' events, for those of others to be added.
+    pub fn recorder(&self) -> Arc<Recorder> {
+        self.recorder.clone()
+    }
+
+    /// Stops all peers.
+    pub async fn stop(&self) {
+        futures::future::join_all(self.peers.iter().map(Peer::stop)).await;
+    }
+
+    fn bootstrap_nodes(&self) -> Vec<String> {
+        self.relay().map(str::to_owned).into_iter().collect()
+    }
+
+    async fn wait_until_connected(&self) -> Result<()> {
+        let Some((first, others)) = self.peers.split_first() else { return Ok(()) };
+        let connected = async {
+            while !others.iter().all(|peer| first.network().is_connected(&peer.peer_id())) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, connected).await.map_err(|_| {
+            let missing = others
+                .iter()
+                .filter(|peer| !first.network().is_connected(&peer.peer_id()))
+                .map(|peer| peer.peer_id().to_string());
+            let missing: Vec<String> = missing.collect();
+            Failure::new(format_args!(
+                "after {} s these peers are not connected: {}",
+                PATIENCE.as_secs(),
+                missing.join(", ")
+            ))
+        })
+    }
+}
+
+impl Recorder {
+    /// What happened so far.
+    pub fn events(&self) -> Vec<PeerEvent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, event: &PeerEvent) {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() < MAX_EVENTS {
+            events.push(event.clone());
+        }
+    }
+}
+
+/// A new key.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn random_key() -> Result<KeyPair> {
+    let config = peer_core::config::KeyPairConfig::default();
+    peer_core::peer::load_key(&config, None).map_err(Failure::new)
+}
