@@ -184,7 +184,9 @@ impl ClientBuilder {
     /// The relay's address is malformed or does not answer.
     pub async fn connect(self) -> Result<Client, ClientError> {
         let Some(relay) = peer_of_address(&self.relay) else {
-            return Err(ClientError::RelayAddress { address: self.relay });
+            return Err(ClientError::RelayAddress {
+                address: self.relay,
+            });
         };
         let mut network: NetworkConfig = self.config.network();
         network.listen.clear();
@@ -207,7 +209,13 @@ impl ClientBuilder {
             peer.stop().await;
             return Err(error.into());
         }
-        Ok(Client { key: self.key, relay, relay_address: self.relay, peer, calls })
+        Ok(Client {
+            key: self.key,
+            relay,
+            relay_address: self.relay,
+            peer,
+            calls,
+        })
     }
 }
 
@@ -283,15 +291,18 @@ impl Client {
     /// # Errors
     /// The script has errors, or the relay cannot be reached any more.
     pub async fn start(&self, request: Request) -> Result<Call, CallError> {
-        air_parser::parse(&request.script)
-            .map_err(|errors| CallError::Script { message: errors.to_string() })?;
+        air_parser::parse(&request.script).map_err(|errors| CallError::Script {
+            message: errors.to_string(),
+        })?;
         // A relay that was restarted is dialed again, as JS clients do with each particle.
         if !self.peer.network().is_connected(&self.relay) {
             self.peer
                 .network()
                 .dial(&self.relay_address)
                 .await
-                .map_err(|error| CallError::NotSent { reason: error.to_string() })?;
+                .map_err(|error| CallError::NotSent {
+                    reason: error.to_string(),
+                })?;
         }
         let particle_id = random_id();
         let started = SystemTime::now();
@@ -313,7 +324,13 @@ impl Client {
             request.script,
         );
         self.peer.submit(particle);
-        Ok(Call { particle_id, started, ttl: request.ttl, result, _pending: pending })
+        Ok(Call {
+            particle_id,
+            started,
+            ttl: request.ttl,
+            result,
+            _pending: pending,
+        })
     }
 
     /// Disconnects and stops.
@@ -328,7 +345,12 @@ impl Call {
     /// # Errors
     /// See [`CallError`].
     pub async fn result(self) -> Result<Value, CallError> {
-        let Self { ttl, result, _pending, .. } = self;
+        let Self {
+            ttl,
+            result,
+            _pending,
+            ..
+        } = self;
         match tokio::time::timeout(ttl, result).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallError::Stopped),
@@ -344,7 +366,9 @@ fn random_id() -> String {
     let bits = bits & !(0x3 << 62) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    parts.map(|range| hex.get(range).unwrap_or_default()).join("-")
+    parts
+        .map(|range| hex.get(range).unwrap_or_default())
+        .join("-")
 }
 
 /// The message of an error object, or whatever the script reported, as JSON.
@@ -366,7 +390,10 @@ mod tests {
     fn ids_are_uuids_of_version_four() {
         let id = random_id();
         let parts: Vec<&str> = id.split('-').collect();
-        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
         assert!(parts[2].starts_with('4'), "{id}");
         assert!(parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
         assert_ne!(id, random_id());
@@ -375,7 +402,13 @@ mod tests {
     #[test]
     fn errors_of_scripts_are_readable() {
         let error = serde_json::json!({"message": "no", "peer_id": "P", "error_code": 10000});
-        assert_eq!(CallError::Error(error).to_string(), "the script failed at P: no");
-        assert_eq!(CallError::Error(Value::from(7)).to_string(), "the script failed: 7");
+        assert_eq!(
+            CallError::Error(error).to_string(),
+            "the script failed at P: no"
+        );
+        assert_eq!(
+            CallError::Error(Value::from(7)).to_string(),
+            "the script failed: 7"
+        );
     }
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use particle::{KeyPair, Particle, PeerId};
 use thiserror::Error;
 
-use self::core::Core;
+use self::core::{Core, Parts};
 use crate::builtins::{Builtins, Guard, NodeInfo};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{NetworkConfig, PeerConfig};
@@ -46,6 +46,7 @@ use crate::connectivity::Connectivity;
 use crate::engine::{Counters, Engine};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
+use crate::store::{MemoryStore, Store};
 
 /// Why a peer did not start.
 #[derive(Debug, Error)]
@@ -79,6 +80,7 @@ pub struct PeerBuilder {
     functions: Vec<Arc<dyn FunctionHost>>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
 }
 
 impl Peer {
@@ -92,6 +94,7 @@ impl Peer {
             functions: Vec::new(),
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
+            store: Arc::new(MemoryStore::default()),
         }
     }
 
@@ -169,6 +172,13 @@ impl PeerBuilder {
         self
     }
 
+    /// Sets where the peer keeps what survives a restart; in memory otherwise.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = store;
+        self
+    }
+
     /// Makes the peer a client: it sends particles to this relay only and does not listen.
     #[must_use]
     pub(crate) fn behind(mut self, relay: PeerId) -> Self {
@@ -184,8 +194,15 @@ impl PeerBuilder {
     /// The network does not start, or the configuration has a value that cannot be used.
     pub async fn start(self) -> Result<Peer, PeerError> {
         let managers = self.managers()?;
-        let settings = self.network.clone().unwrap_or_else(|| self.config.network());
-        let role = if self.relay.is_some() { Role::Client } else { Role::Host };
+        let settings = self
+            .network
+            .clone()
+            .unwrap_or_else(|| self.config.network());
+        let role = if self.relay.is_some() {
+            Role::Client
+        } else {
+            Role::Host
+        };
         let (network, received) = Network::start(&self.key, &settings, role).await?;
         let connectivity: Arc<dyn Connectivity> = Arc::new(network.clone());
         let node = NodeInfo {
@@ -203,20 +220,19 @@ impl PeerBuilder {
             .functions
             .into_iter()
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
-        let mut engine = Engine::new(Arc::new(self.key), self.config.engine.clone())
-            .with_managers(managers);
+        let mut engine =
+            Engine::new(Arc::new(self.key), self.config.engine.clone()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
-        let core = Core::start(
-            engine,
-            network,
-            received,
-            Arc::new(host),
-            self.observers,
-            self.clock,
-            self.relay,
-        );
+        let parts = Parts {
+            host: Arc::new(host),
+            observers: self.observers,
+            clock: self.clock,
+            store: self.store,
+            relay: self.relay,
+        };
+        let core = Core::start(engine, network, received, parts);
         Ok(Peer { core })
     }
 
@@ -225,8 +241,10 @@ impl PeerBuilder {
             .management_peer_id
             .iter()
             .map(|text| {
-                text.parse()
-                    .map_err(|source| PeerError::ManagementPeer { text: text.clone(), source })
+                text.parse().map_err(|source| PeerError::ManagementPeer {
+                    text: text.clone(),
+                    source,
+                })
             })
             .collect()
     }

@@ -51,7 +51,10 @@ pub(super) struct Pending {
 
 impl Calls {
     pub(super) fn new(relay: PeerId) -> Self {
-        Self { relay, active: Arc::default() }
+        Self {
+            relay,
+            active: Arc::default(),
+        }
     }
 
     pub(super) fn add(
@@ -62,10 +65,18 @@ impl Calls {
         responds: bool,
         reply: Reply,
     ) -> Pending {
-        let state =
-            State { arguments, callbacks, responds, open_calls: 0, reply: Some(reply) };
+        let state = State {
+            arguments,
+            callbacks,
+            responds,
+            open_calls: 0,
+            reply: Some(reply),
+        };
         lock(&self.active).insert(id.to_owned(), state);
-        Pending { id: id.to_owned(), active: self.active.clone() }
+        Pending {
+            id: id.to_owned(),
+            active: self.active.clone(),
+        }
     }
 
     fn with<T>(&self, id: &str, work: impl FnOnce(&mut State) -> T) -> Option<T> {
@@ -95,7 +106,10 @@ impl Drop for Pending {
 
 impl fmt::Debug for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("State").field("open_calls", &self.open_calls).finish_non_exhaustive()
+        formatter
+            .debug_struct("State")
+            .field("open_calls", &self.open_calls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +148,10 @@ impl FunctionHost for Calls {
                 None => FunctionOutcome::NotDefined,
             },
             (ERROR, "error") => {
-                let error = values(&call.arguments).into_iter().next().unwrap_or_default();
+                let error = values(&call.arguments)
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default();
                 self.finish(id, Err(CallError::Error(error)));
                 FunctionOutcome::Empty
             }
@@ -150,8 +167,10 @@ impl Observer for Calls {
                 self.with(&run.particle.id, |state| {
                     state.open_calls += run.calls.len();
                     if run.ret_code != 0 || run.failure.is_some() {
-                        let message =
-                            run.failure.clone().unwrap_or_else(|| run.error_message.clone());
+                        let message = run
+                            .failure
+                            .clone()
+                            .unwrap_or_else(|| run.error_message.clone());
                         let code = run.ret_code;
                         state.finish(Err(CallError::Interpreter { code, message }));
                     } else if !state.responds && state.open_calls == 0 {
@@ -164,13 +183,20 @@ impl Observer for Calls {
                     state.open_calls = state.open_calls.saturating_sub(1);
                 });
             }
-            PeerEventKind::Engine(Event::Dropped { particle_id, reason, source, .. })
-                if *source == crate::engine::Source::Local =>
-            {
+            PeerEventKind::Engine(Event::Dropped {
+                particle_id,
+                reason,
+                source,
+                ..
+            }) if *source == crate::engine::Source::Local => {
                 let reason = reason.to_string();
                 self.finish(particle_id, Err(CallError::NotSent { reason }));
             }
-            PeerEventKind::NotSent { particle_id, reason, .. } => {
+            PeerEventKind::NotSent {
+                particle_id,
+                reason,
+                ..
+            } => {
                 let reason = reason.clone();
                 self.finish(particle_id, Err(CallError::NotSent { reason }));
             }

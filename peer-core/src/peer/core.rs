@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::engine::{ActorId, CallJob, Counters, DataKey, Engine, Input, Output, RunJob, Source};
 use crate::host::FunctionHost;
 use crate::network::{Counter, Incoming, Network};
+use crate::store::{Change, Durability, Store, Table};
 
 /// Particles that may be on their way to other peers at a time; further ones are dropped.
 const MAX_SENDING: usize = 65_536;
@@ -32,7 +33,7 @@ pub(super) struct Core {
     relay: Option<PeerId>,
     runtime: Handle,
     calls: Mutex<HashMap<(ActorId, u32), AbortHandle>>,
-    data: Mutex<HashMap<DataKey, Bytes>>,
+    store: Arc<dyn Store>,
     sending: AtomicUsize,
     refused_sends: Counter,
     /// Wakes the timer when the engine's next deadline may have changed.
@@ -40,26 +41,32 @@ pub(super) struct Core {
     stopped: watch::Sender<bool>,
 }
 
+/// What a peer is joined from, besides its engine and its network.
+pub(super) struct Parts {
+    pub(super) host: Arc<dyn FunctionHost>,
+    pub(super) observers: Vec<Arc<dyn Observer>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) relay: Option<PeerId>,
+}
+
 impl Core {
     pub(super) fn start(
         engine: Engine,
         network: Network,
         received: mpsc::Receiver<Incoming>,
-        host: Arc<dyn FunctionHost>,
-        observers: Vec<Arc<dyn Observer>>,
-        clock: Arc<dyn Clock>,
-        relay: Option<PeerId>,
+        parts: Parts,
     ) -> Arc<Self> {
         let core = Arc::new(Self {
             engine: Mutex::new(engine),
             network,
-            host,
-            observers,
-            clock,
-            relay,
+            host: parts.host,
+            observers: parts.observers,
+            clock: parts.clock,
+            relay: parts.relay,
             runtime: Handle::current(),
             calls: Mutex::default(),
-            data: Mutex::default(),
+            store: parts.store,
             sending: AtomicUsize::new(0),
             refused_sends: Counter::default(),
             deadline_changed: Notify::new(),
@@ -75,7 +82,13 @@ impl Core {
     }
 
     pub(super) fn submit(self: &Arc<Self>, particle: Particle) {
-        self.feed(Input::Particle { particle, source: Source::Local }, Place::Task);
+        self.feed(
+            Input::Particle {
+                particle,
+                source: Source::Local,
+            },
+            Place::Task,
+        );
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -103,7 +116,10 @@ impl Core {
                 ("engine_calls_timed_out", engine.timed_out_calls),
                 ("engine_particles_sent", engine.sent),
                 ("engine_particles_expired", engine.expired),
-                ("engine_particles_expired_with_work", engine.expired_with_work),
+                (
+                    "engine_particles_expired_with_work",
+                    engine.expired_with_work,
+                ),
                 ("peer_sends_refused", self.refused_sends.get()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
@@ -205,7 +221,8 @@ impl Core {
         match output {
             Output::Run(job) => {
                 let core = self.clone();
-                self.runtime.spawn_blocking(move || core.feed(execute(job), Place::Blocking));
+                self.runtime
+                    .spawn_blocking(move || core.feed(execute(job), Place::Blocking));
             }
             Output::Call(job) => return self.call(job),
             Output::CancelCall { actor, call_id } => {
@@ -215,18 +232,39 @@ impl Core {
             }
             Output::Send { to, particle } => self.send(to, particle),
             Output::Load { actor, key } => {
-                let data = lock(&self.data).get(&key).cloned().unwrap_or_default();
-                return Some(Input::Loaded { actor, data });
+                let core = self.clone();
+                self.runtime.spawn_blocking(move || {
+                    let data = core.load(&key);
+                    core.feed(Input::Loaded { actor, data }, Place::Blocking);
+                });
             }
+            // Not worth waiting for the disk: what is lost is merged again from a copy.
             Output::Save { key, data } => {
-                lock(&self.data).insert(key, data);
+                self.store(Change::put(Table::Particles, key.to_bytes(), data));
             }
             Output::Forget { key } => {
-                lock(&self.data).remove(&key);
+                self.store(Change::delete(Table::Particles, key.to_bytes()));
             }
             Output::Event(event) => self.tell(PeerEventKind::Engine(event)),
         }
         None
+    }
+
+    /// The stored data of a particle; empty when there is none or it cannot be read.
+    fn load(&self, key: &DataKey) -> Bytes {
+        match self.store.get(Table::Particles, &key.to_bytes()) {
+            Ok(data) => data.map(Bytes::from).unwrap_or_default(),
+            Err(error) => {
+                tracing::error!("data of a particle is not available: {error}");
+                Bytes::new()
+            }
+        }
+    }
+
+    fn store(&self, change: Change) {
+        if let Err(error) = self.store.apply(&[change], Durability::Later) {
+            tracing::error!("data of a particle is not kept: {error}");
+        }
     }
 
     /// Makes a call. Most functions answer at once, which needs no task.
@@ -283,7 +321,11 @@ impl Core {
             Ok(Ok(())) => {
                 if !self.observers.is_empty() {
                     let particle_id = id.to_owned();
-                    self.tell(PeerEventKind::Sent { particle_id, to: peer, took: started.elapsed() });
+                    self.tell(PeerEventKind::Sent {
+                        particle_id,
+                        to: peer,
+                        took: started.elapsed(),
+                    });
                 }
                 return;
             }
@@ -295,14 +337,22 @@ impl Core {
 
     fn tell_not_sent(&self, id: &str, to: PeerId, reason: String) {
         tracing::info!(particle_id = id, "particle not sent: {reason}");
-        self.tell(PeerEventKind::NotSent { particle_id: id.to_owned(), to, reason });
+        self.tell(PeerEventKind::NotSent {
+            particle_id: id.to_owned(),
+            to,
+            reason,
+        });
     }
 
     fn tell(&self, kind: PeerEventKind) {
         if self.observers.is_empty() {
             return;
         }
-        let event = PeerEvent { peer: self.network.peer_id(), at: SystemTime::now(), kind };
+        let event = PeerEvent {
+            peer: self.network.peer_id(),
+            at: SystemTime::now(),
+            kind,
+        };
         for observer in &self.observers {
             observer.observe(&event);
         }

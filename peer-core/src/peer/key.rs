@@ -65,18 +65,21 @@ pub enum KeyFileError {
 ///
 /// # Errors
 /// The file is missing, cannot be read, is readable by others, or holds no key.
-pub fn load_key(
-    config: &KeyPairConfig,
-    data_dir: Option<&Path>,
-) -> Result<KeyPair, KeyFileError> {
+pub fn load_key(config: &KeyPairConfig, data_dir: Option<&Path>) -> Result<KeyPair, KeyFileError> {
     if let Some(text) = &config.value {
         return key(config.format, &decode(text)?);
     }
-    let path = config.path.clone().or_else(|| data_dir.map(|dir| dir.join(DEFAULT_FILE)));
+    let path = config
+        .path
+        .clone()
+        .or_else(|| data_dir.map(|dir| dir.join(DEFAULT_FILE)));
     let Some(path) = path else {
         return key(config.format, &random_secret()?);
     };
-    let failed = |source| KeyFileError::Io { path: path.clone(), source };
+    let failed = |source| KeyFileError::Io {
+        path: path.clone(),
+        source,
+    };
     match fs::read_to_string(&path) {
         Ok(text) => {
             check_mode(&path)?;
@@ -129,19 +132,27 @@ fn decode(text: &str) -> Result<Vec<u8>, KeyFileError> {
 fn random_secret() -> Result<[u8; 32], KeyFileError> {
     let mut secret = [0; 32];
     let mut random = rand::rngs::OsRng;
-    rand::TryRngCore::try_fill_bytes(&mut random, &mut secret)
-        .map_err(|error| KeyFileError::Random { reason: error.to_string() })?;
+    rand::TryRngCore::try_fill_bytes(&mut random, &mut secret).map_err(|error| {
+        KeyFileError::Random {
+            reason: error.to_string(),
+        }
+    })?;
     Ok(secret)
 }
 
 #[cfg(unix)]
 fn check_mode(path: &Path) -> Result<(), KeyFileError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let metadata = fs::metadata(path)
-        .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
+    let metadata = fs::metadata(path).map_err(|source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+        return Err(KeyFileError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
     Ok(())
 }
@@ -172,9 +183,15 @@ mod tests {
         let first = load_key(&config, Some(directory.path())).unwrap();
         let second = load_key(&config, Some(directory.path())).unwrap();
         assert_eq!(first.peer_id(), second.peer_id());
-        let strict = KeyPairConfig { generate_on_absence: false, ..KeyPairConfig::default() };
+        let strict = KeyPairConfig {
+            generate_on_absence: false,
+            ..KeyPairConfig::default()
+        };
         let missing = directory.path().join("nowhere");
-        assert!(matches!(load_key(&strict, Some(&missing)), Err(KeyFileError::Missing { .. })));
+        assert!(matches!(
+            load_key(&strict, Some(&missing)),
+            Err(KeyFileError::Missing { .. })
+        ));
     }
 
     #[cfg(unix)]
@@ -194,13 +211,19 @@ mod tests {
     fn texts_of_keys() {
         let expected = KeyPair::from_seed(&[1; 32]).peer_id();
         let of = |text: String| {
-            let config = KeyPairConfig { value: Some(text), ..KeyPairConfig::default() };
+            let config = KeyPairConfig {
+                value: Some(text),
+                ..KeyPairConfig::default()
+            };
             load_key(&config, None).map(|key| key.peer_id())
         };
         assert_eq!(of(BASE64.encode(&[1; 32])).unwrap(), expected);
         assert_eq!(of(bs58::encode([1; 32]).into_string()).unwrap(), expected);
         assert_eq!(of(BASE64.encode(&[1; 64])).unwrap(), expected);
-        assert!(matches!(of(BASE64.encode(&[1; 40])), Err(KeyFileError::Length { length: 40 })));
+        assert!(matches!(
+            of(BASE64.encode(&[1; 40])),
+            Err(KeyFileError::Length { length: 40 })
+        ));
         assert!(matches!(of("~".to_owned()), Err(KeyFileError::Encoding)));
     }
 }
