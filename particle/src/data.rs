@@ -12,7 +12,7 @@ mod state;
 mod store;
 mod verify;
 
-pub use decode::ArchiveError;
+pub use decode::{ArchiveError, MAX_SHARED_TEXT_LEN};
 pub use encode::EncodeError;
 pub use envelope::{
     DATA_VERSION, Envelope, EnvelopeError, MIN_INTERPRETER_VERSION, VersionError, Versions,

@@ -23,6 +23,10 @@ const ALIGN: usize = 4;
 /// Texts longer than this are checked once however often they are pointed to.
 const LONG_TEXT: usize = 128;
 
+/// Longest CID, argument hash or peer id of a state, in bytes. Such texts are shared, so that a
+/// long one would cost its length again at every use; no real one is nearly as long.
+pub const MAX_SHARED_TEXT_LEN: usize = 1024;
+
 /// What is wrong with an archive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +96,16 @@ pub enum ArchiveError {
         position: usize,
         /// The length.
         length: u8,
+    },
+    /// A shared text that would be costly to use.
+    #[error("{what} at {position} has {length} bytes, expected at most {MAX_SHARED_TEXT_LEN}")]
+    TooLong {
+        /// What was read.
+        what: &'static str,
+        /// Offset in the archive.
+        position: usize,
+        /// The length.
+        length: usize,
     },
     /// A text that is not UTF-8.
     #[error("text of {length} bytes at {position} is not UTF-8")]
@@ -381,6 +395,7 @@ impl<'a> Reader<'a> {
     fn text(&mut self, position: usize) -> Result<&'a str> {
         let target = self.target("shared text", position)?;
         let length = self.u32(position + 4)? as usize;
+        within_limit("shared text", target, length)?;
         if self.revisit || target < self.start {
             self.find_shared(target, Shared::Text)?;
         } else {
@@ -391,7 +406,9 @@ impl<'a> Reader<'a> {
     }
 
     fn peer(&mut self, position: usize) -> Result<&'a str> {
-        self.shared(position, Shared::Peer, 8, Self::string)
+        let peer_id = self.shared(position, Shared::Peer, 8, Self::string)?;
+        within_limit("peer id", position, peer_id.len())?;
+        Ok(peer_id)
     }
 
     fn find_shared(&self, target: usize, shared: Shared) -> Result<()> {
@@ -601,5 +618,17 @@ fn aligned(what: &'static str, position: usize) -> Result<()> {
         Ok(())
     } else {
         Err(ArchiveError::Misaligned { what, position })
+    }
+}
+
+fn within_limit(what: &'static str, position: usize, length: usize) -> Result<()> {
+    if length <= MAX_SHARED_TEXT_LEN {
+        Ok(())
+    } else {
+        Err(ArchiveError::TooLong {
+            what,
+            position,
+            length,
+        })
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn encode(mut data: Data<'_>, out: Vec<u8>) -> Result<Vec<u8>, Encode
         out,
         hasher: DefaultHashBuilder::default(),
         texts: HashTable::new(),
+        long_values: HashTable::new(),
         peers: HashTable::new(),
     };
     writer.data(&data);
@@ -47,6 +48,14 @@ pub(super) fn encode(mut data: Data<'_>, out: Vec<u8>) -> Result<Vec<u8>, Encode
         return Err(EncodeError::TooLarge { length });
     }
     Ok(writer.out)
+}
+
+/// An empty buffer with room for the archive of `data` and for `header` bytes before it.
+pub(super) fn buffer(data: &Data<'_>, header: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Where the memory is not there now, growing decides.
+    let _ = out.try_reserve_exact(estimate(data).min(MAX_ARCHIVE) + header);
+    out
 }
 
 /// About how many bytes the archive of `data` takes, rather too many than too few.
@@ -110,6 +119,8 @@ struct Writer {
     hasher: DefaultHashBuilder,
     /// Offset and length of every shared text.
     texts: HashTable<(u32, u32)>,
+    /// Offset and length of every long value text, and offset of the value that points to it.
+    long_values: HashTable<(u32, u32, u32)>,
     /// Offset of every peer id's text, its length, and offset of the field that points to it.
     peers: HashTable<(u32, u32, u32)>,
 }
@@ -287,6 +298,10 @@ impl Writer {
     ) -> (usize, usize) {
         let mut parts = Vec::with_capacity(store.len());
         for (key, value) in store.iter() {
+            if self.position() > MAX_ARCHIVE {
+                // To be refused at the end; what is shared in memory must not fill it here.
+                break;
+            }
             let key_at = self.text(key);
             parts.push((key_at as u32, write(self, value) as u32));
         }
@@ -299,11 +314,45 @@ impl Writer {
         (at, store.len())
     }
 
+    /// Long texts are written once even where several spellings of a CID lead to them, so that
+    /// nobody can make the archive grow by sending it.
     fn value(&mut self, text: &&str) -> usize {
-        let part = self.raw(text.as_bytes());
+        if text.len() < LONG_VALUE {
+            return self.value_of(self.position(), text);
+        }
+        let hash = self.hasher.hash_one(text.as_bytes());
+        let Self {
+            out,
+            base,
+            long_values,
+            ..
+        } = self;
+        let same =
+            |&(at, length, _): &(u32, u32, u32)| part(out, *base, at, length) == text.as_bytes();
+        if let Some((_, _, value)) = long_values.find(hash, same) {
+            return *value as usize;
+        }
+        let text_at = self.position();
+        let value = self.value_of(text_at, text);
+        let entry = (text_at as u32, text.len() as u32, value as u32);
+        let Self {
+            out,
+            base,
+            long_values,
+            hasher,
+            ..
+        } = self;
+        long_values.insert_unique(hash, entry, |&(at, length, _)| {
+            hasher.hash_one(part(out, *base, at, length))
+        });
+        value
+    }
+
+    fn value_of(&mut self, text_at: usize, text: &str) -> usize {
+        self.out.extend_from_slice(text.as_bytes());
         self.pad();
         let at = self.position();
-        self.fat(part, text.len());
+        self.fat(text_at, text.len());
         at
     }
 
@@ -505,6 +554,8 @@ impl Writer {
 
 /// Longest string that is written into its field.
 const INLINE: usize = 7;
+/// Shortest value text that is looked for among those already written.
+const LONG_VALUE: usize = 1024;
 
 fn part(out: &[u8], base: usize, at: u32, length: u32) -> &[u8] {
     let start = base + at as usize;

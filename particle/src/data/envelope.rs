@@ -141,7 +141,7 @@ impl<'a> Data<'a> {
     /// # Errors
     /// When the archive would be too large for its offsets.
     pub fn encode_archive(self) -> Result<Vec<u8>, EncodeError> {
-        let out = Vec::with_capacity(encode::estimate(&self));
+        let out = encode::buffer(&self, 0);
         encode::encode(self, out)
     }
 
@@ -151,7 +151,7 @@ impl<'a> Data<'a> {
     /// When the archive would be too large for its offsets.
     pub fn encode(self, versions: &Versions) -> Result<Vec<u8>, EncodeError> {
         let estimate = encode::estimate(&self);
-        let mut out = Vec::with_capacity(estimate + 128);
+        let mut out = encode::buffer(&self, 128);
         // The width of the length is a guess until the length is known.
         push_header(&mut out, versions, estimate);
         let guessed = out.len();

@@ -1,41 +1,85 @@
 //! The JSON view of data, for people and tests.
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{CallState, CanonElement, Data, Provenance, State, Store, Subtrace, Subtraces};
+use super::{
+    CallState, CanonElement, CanonResult, CidInfo, Data, Provenance, ServiceResult, Signatures,
+    State, Store, Subtrace, Subtraces,
+};
 
 impl Serialize for Data<'_> {
-    /// The mapping of the protocol description, stores as objects from CID to content.
+    /// The mapping of the protocol description. It is written as it is read, so that texts that
+    /// are shared in memory do not fill it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("trace", &self.trace)?;
         map.serialize_entry("lcid", &self.last_call_request_id)?;
-        let info = &self.cid_info;
-        let stores = json!({
-            "value_store": store(&info.values, |text| json!(text)),
-            "tetraplet_store": store(&info.tetraplets, |tetraplet| json!(tetraplet)),
-            "canon_element_store": store(&info.canon_elements, element),
-            "canon_result_store": store(&info.canon_results, |result| {
-                json!({ "tetraplet": result.tetraplet, "values": &*result.values })
-            }),
-            "service_result_store": store(&info.service_results, |result| {
-                json!({
-                    "value_cid": result.value_cid,
-                    "argument_hash": result.argument_hash,
-                    "tetraplet_cid": result.tetraplet_cid,
-                })
-            }),
-        });
-        map.serialize_entry("cid_info", &stores)?;
-        let base58 = |bytes: &[u8]| bs58::encode(bytes).into_string();
-        let signatures: Map<String, Value> = self
-            .signatures
-            .iter()
-            .map(|(key, signature)| (base58(key), Value::String(base58(signature))))
-            .collect();
-        map.serialize_entry("signatures", &signatures)?;
+        map.serialize_entry("cid_info", &self.cid_info)?;
+        map.serialize_entry("signatures", &self.signatures)?;
         map.end()
+    }
+}
+
+impl Serialize for CidInfo<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("value_store", &self.values)?;
+        map.serialize_entry("tetraplet_store", &self.tetraplets)?;
+        map.serialize_entry("canon_element_store", &self.canon_elements)?;
+        map.serialize_entry("canon_result_store", &self.canon_results)?;
+        map.serialize_entry("service_result_store", &self.service_results)?;
+        map.end()
+    }
+}
+
+impl<V: Serialize> Serialize for Store<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl Serialize for Signatures<'_> {
+    /// Keys and signatures in base58.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let base58 = |bytes: &[u8]| bs58::encode(bytes).into_string();
+        serializer.collect_map(self.iter().map(|(key, value)| (base58(key), base58(value))))
+    }
+}
+
+impl Serialize for ServiceResult<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        json!({
+            "value_cid": self.value_cid,
+            "argument_hash": self.argument_hash,
+            "tetraplet_cid": self.tetraplet_cid,
+        })
+        .serialize(serializer)
+    }
+}
+
+impl Serialize for CanonResult<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("tetraplet", self.tetraplet)?;
+        map.serialize_entry("values", &*self.values)?;
+        map.end()
+    }
+}
+
+impl Serialize for CanonElement<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let provenance = match self.provenance {
+            Provenance::Literal => json!({ "type": "literal" }),
+            Provenance::ServiceResult(cid) => json!({ "type": "service_result", "cid": cid }),
+            Provenance::Canon(cid) => json!({ "type": "canon", "cid": cid }),
+        };
+        json!({
+            "value": self.value,
+            "tetraplet": self.tetraplet,
+            "provenance": provenance,
+        })
+        .serialize(serializer)
     }
 }
 
@@ -83,24 +127,4 @@ fn desc(subtraces: &Subtraces) -> Vec<Value> {
         Subtraces::Pair(before, after) => vec![subtrace(before), subtrace(after)],
         Subtraces::Other(subtraces) => subtraces.iter().map(subtrace).collect(),
     }
-}
-
-fn store<V>(store: &Store<'_, V>, content: impl Fn(&V) -> Value) -> Map<String, Value> {
-    store
-        .iter()
-        .map(|(cid, value)| (cid.to_owned(), content(value)))
-        .collect()
-}
-
-fn element(element: &CanonElement<'_>) -> Value {
-    let provenance = match element.provenance {
-        Provenance::Literal => json!({ "type": "literal" }),
-        Provenance::ServiceResult(cid) => json!({ "type": "service_result", "cid": cid }),
-        Provenance::Canon(cid) => json!({ "type": "canon", "cid": cid }),
-    };
-    json!({
-        "value": element.value,
-        "tetraplet": element.tetraplet,
-        "provenance": provenance,
-    })
 }

@@ -13,6 +13,9 @@ pub const SIGNATURE_LEN: usize = 65;
 /// Format byte of Ed25519, the only accepted one.
 const ED25519: u8 = 0;
 
+/// The id of an Ed25519 key has 52 characters.
+const MAX_PEER_ID_LEN: usize = 128;
+
 /// Why signatures do not stand for the data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -128,7 +131,13 @@ impl<'a> SignedCids<'a> {
                 Some((cid, peer_pk)) if std::ptr::eq(cid, tetraplet) => peer_pk,
                 _ => {
                     let found = info.tetraplets.get(tetraplet);
-                    found.ok_or_else(|| missing(tetraplet))?.peer_pk
+                    let peer_pk = found.ok_or_else(|| missing(tetraplet))?.peer_pk;
+                    // No key has such an id, and using it as a key would cost its length.
+                    if peer_pk.len() > MAX_PEER_ID_LEN {
+                        let peer_id = peer_pk.chars().take(MAX_PEER_ID_LEN).collect();
+                        return Err(DataSignatureError::NoKey { peer_id });
+                    }
+                    peer_pk
                 }
             };
             last = Some((tetraplet, peer_pk));
