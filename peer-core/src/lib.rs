@@ -14,6 +14,7 @@ pub mod engine;
 pub mod host;
 pub mod proof;
 pub mod records;
+pub mod services;
 pub mod simulator;
 pub mod store;
 

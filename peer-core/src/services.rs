@@ -1,0 +1,498 @@
+//! Services: stateful instances that scripts call by id or alias (§4 of the peer description).
+//!
+//! Calls of one service run one after the other on a thread that may block; different services run
+//! in parallel. A call that exceeds its time, or breaks its instance, costs the instance: the next
+//! call gets a fresh one.
+
+mod blocking;
+
+#[cfg(feature = "network")]
+pub use self::blocking::TokioBlocking;
+pub use self::blocking::{Blocking, Inline};
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use futures::{channel::oneshot, lock::Mutex};
+use particle::PeerId;
+use thiserror::Error;
+
+use crate::{
+    clock::Clock,
+    host::{FunctionCall, FunctionHost, FunctionOutcome, typed_error_text},
+};
+
+/// One instance of a service.
+pub trait ServiceInstance: Send {
+    /// Answers a call, and gives up at `deadline` on its own. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// A failure of the call, or of the instance.
+    fn call(
+        &mut self,
+        call: &FunctionCall,
+        deadline: Instant,
+    ) -> Result<FunctionOutcome, ServiceFailure>;
+}
+
+/// Makes instances of a service.
+pub trait ServiceFactory: Send + Sync {
+    /// Makes an instance. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// Modules that cannot be loaded; the text says which and why.
+    fn create(&self) -> Result<Box<dyn ServiceInstance>, String>;
+}
+
+/// Why a call of a service failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ServiceFailure {
+    /// The call was wrong, or the service said no; the instance is as good as before.
+    #[error("{0}")]
+    Call(String),
+    /// The instance stopped in the middle of something and cannot be used any longer.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// How a service is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceOptions {
+    /// Time for one call, the creation of a fresh instance not included.
+    pub call_timeout: Duration,
+    /// Calls that may wait; further ones fail at once.
+    pub max_queued_calls: usize,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            call_timeout: Duration::from_secs(20),
+            max_queued_calls: 1024,
+        }
+    }
+}
+
+/// The services of a peer, in all its scopes.
+pub struct Services {
+    blocking: Arc<dyn Blocking>,
+    clock: Arc<dyn Clock>,
+    scopes: RwLock<BTreeMap<PeerId, Scope>>,
+}
+
+#[derive(Default)]
+struct Scope {
+    services: BTreeMap<String, Arc<Service>>,
+    /// Alias to service id.
+    aliases: BTreeMap<String, String>,
+}
+
+struct Service {
+    id: String,
+    factory: Arc<dyn ServiceFactory>,
+    options: ServiceOptions,
+    instance: Arc<Mutex<Option<Box<dyn ServiceInstance>>>>,
+    queued: AtomicUsize,
+}
+
+/// Why a service was not added, or an alias not given.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The name is taken.
+    #[error("there is already a service with id '{id}'")]
+    Taken {
+        /// The id.
+        id: String,
+    },
+    /// No such service in the scope.
+    #[error("Service with id '{id}' not found on {peer_id}")]
+    NotFound {
+        /// The id.
+        id: String,
+        /// The scope.
+        peer_id: PeerId,
+    },
+    /// An alias would hide a service.
+    #[error("Cannot add alias '{alias}' because there is a service with that id")]
+    AliasIsService {
+        /// The alias.
+        alias: String,
+    },
+    /// An alias that has a meaning of its own.
+    #[error("Cannot add alias '{alias}' because it is reserved")]
+    AliasReserved {
+        /// The alias.
+        alias: String,
+    },
+}
+
+impl Services {
+    /// No services yet; calls will run on `blocking`.
+    #[must_use]
+    pub fn new(blocking: Arc<dyn Blocking>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            blocking,
+            clock,
+            scopes: RwLock::default(),
+        }
+    }
+
+    /// Adds a service to a scope. Its first instance is made at its first call, unless one is
+    /// given.
+    ///
+    /// # Errors
+    /// An id that is taken in this scope.
+    pub fn add(
+        &self,
+        peer_id: PeerId,
+        id: &str,
+        factory: Arc<dyn ServiceFactory>,
+        instance: Option<Box<dyn ServiceInstance>>,
+        options: ServiceOptions,
+    ) -> Result<(), ServiceError> {
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        let scope = scopes.entry(peer_id).or_default();
+        if scope.services.contains_key(id) {
+            return Err(ServiceError::Taken { id: id.to_owned() });
+        }
+        let service = Service {
+            id: id.to_owned(),
+            factory,
+            options,
+            instance: Arc::new(Mutex::new(instance)),
+            queued: AtomicUsize::new(0),
+        };
+        scope.services.insert(id.to_owned(), Arc::new(service));
+        Ok(())
+    }
+
+    /// Gives a service a further name; the name moves when it was given before.
+    ///
+    /// # Errors
+    /// A name that is reserved or the id of a service, or a service that does not exist.
+    pub fn add_alias(&self, peer_id: PeerId, alias: &str, id: &str) -> Result<(), ServiceError> {
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        let scope = scopes.entry(peer_id).or_default();
+        if scope.services.contains_key(alias) {
+            let alias = alias.to_owned();
+            return Err(ServiceError::AliasIsService { alias });
+        }
+        if RESERVED.contains(&alias) {
+            let alias = alias.to_owned();
+            return Err(ServiceError::AliasReserved { alias });
+        }
+        if !scope.services.contains_key(id) {
+            let id = id.to_owned();
+            return Err(ServiceError::NotFound { id, peer_id });
+        }
+        scope.aliases.insert(alias.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    /// Removes a service and its aliases; true when it was there. A call under way ends normally.
+    pub fn remove(&self, peer_id: PeerId, id: &str) -> bool {
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(scope) = scopes.get_mut(&peer_id) else {
+            return false;
+        };
+        scope.aliases.retain(|_, target| target != id);
+        scope.services.remove(id).is_some()
+    }
+
+    /// The ids of the services of a scope.
+    #[must_use]
+    pub fn list(&self, peer_id: PeerId) -> Vec<String> {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let services = scopes.get(&peer_id).map(|scope| scope.services.keys());
+        services.into_iter().flatten().cloned().collect()
+    }
+
+    /// An id counts before an alias.
+    fn resolve(&self, peer_id: PeerId, name: &str) -> Option<Arc<Service>> {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let scope = scopes.get(&peer_id)?;
+        let service = scope.services.get(name);
+        let service = service.or_else(|| scope.services.get(scope.aliases.get(name)?));
+        service.cloned()
+    }
+
+    async fn run(&self, service: Arc<Service>, call: &FunctionCall) -> FunctionOutcome {
+        let limit = service.options.max_queued_calls;
+        let Some(_place) = Place::take(&service.queued, limit) else {
+            return FunctionOutcome::error(&format!(
+                "{limit} calls of service '{}' already wait",
+                service.id
+            ));
+        };
+        let mut instance = service.instance.clone().lock_owned().await;
+        let left = call.deadline_ms.saturating_sub(self.clock.now_ms());
+        let timeout = service
+            .options
+            .call_timeout
+            .min(Duration::from_millis(left));
+        let (sender, receiver) = oneshot::channel();
+        let (factory, call) = (service.factory.clone(), call.clone());
+        self.blocking.spawn(Box::new(move || {
+            let outcome = call_instance(&mut instance, factory.as_ref(), &call, timeout);
+            drop(instance);
+            // Whoever waited may have given up.
+            let _ = sender.send(outcome);
+        }));
+        receiver.await.unwrap_or_else(|_| {
+            FunctionOutcome::error(&format!("service '{}' died during the call", service.id))
+        })
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let names = scopes.iter().map(|(peer_id, scope)| {
+            let services: Vec<&String> = scope.services.keys().collect();
+            (peer_id, services)
+        });
+        formatter.debug_map().entries(names).finish()
+    }
+}
+
+#[async_trait]
+impl FunctionHost for Services {
+    async fn call(&self, call: &FunctionCall) -> FunctionOutcome {
+        match self.resolve(call.peer_id, &call.service_id) {
+            Some(service) => self.run(service, call).await,
+            None => FunctionOutcome::NotDefined,
+        }
+    }
+}
+
+/// Aliases that every spell has for itself.
+const RESERVED: [&str; 2] = ["spell", "self"];
+
+/// A place in the queue of a service.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(queued: &'a AtomicUsize, limit: usize) -> Option<Self> {
+        // One call runs, the others wait.
+        if queued.fetch_add(1, Ordering::AcqRel) > limit {
+            queued.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Self(queued))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Makes an instance when there is none, calls it, and drops it when it broke.
+fn call_instance(
+    slot: &mut Option<Box<dyn ServiceInstance>>,
+    factory: &dyn ServiceFactory,
+    call: &FunctionCall,
+    timeout: Duration,
+) -> FunctionOutcome {
+    // Out of the slot while it runs: a panic in the call costs the instance as well.
+    let mut instance = match slot.take() {
+        Some(instance) => instance,
+        None => match factory.create() {
+            Ok(instance) => instance,
+            Err(error) => return FunctionOutcome::error(&error),
+        },
+    };
+    match instance.call(call, Instant::now() + timeout) {
+        Ok(outcome) => {
+            *slot = Some(instance);
+            outcome
+        }
+        Err(failure) => {
+            if let ServiceFailure::Call(_) = &failure {
+                *slot = Some(instance);
+            }
+            FunctionOutcome::error(&typed_error_text(&failure))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use futures::executor::block_on;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{clock::Clock, host::tests::call};
+
+    struct Now;
+
+    #[async_trait]
+    impl Clock for Now {
+        fn now_ms(&self) -> u64 {
+            5_000
+        }
+
+        async fn sleep(&self, _duration: Duration) {}
+    }
+
+    /// Counts its calls; `break`, `fail` and `panic` do so.
+    struct Counter {
+        calls: u32,
+        longest: Arc<std::sync::Mutex<Option<Duration>>>,
+    }
+
+    #[derive(Default)]
+    struct Counters {
+        made: AtomicU32,
+        longest: Arc<std::sync::Mutex<Option<Duration>>>,
+    }
+
+    impl ServiceFactory for Counters {
+        fn create(&self) -> Result<Box<dyn ServiceInstance>, String> {
+            self.made.fetch_add(1, Ordering::AcqRel);
+            Ok(Box::new(Counter {
+                calls: 0,
+                longest: self.longest.clone(),
+            }))
+        }
+    }
+
+    impl ServiceInstance for Counter {
+        fn call(
+            &mut self,
+            call: &FunctionCall,
+            deadline: Instant,
+        ) -> Result<FunctionOutcome, ServiceFailure> {
+            *self.longest.lock().unwrap() = Some(deadline - Instant::now());
+            self.calls += 1;
+            match call.function_name.as_str() {
+                "break" => Err(ServiceFailure::Broken("trap".to_owned())),
+                "fail" => Err(ServiceFailure::Call("no".to_owned())),
+                "panic" => panic!("on purpose"),
+                _ => Ok(FunctionOutcome::value(&self.calls)),
+            }
+        }
+    }
+
+    fn services() -> (Services, Arc<Counters>, PeerId) {
+        let services = Services::new(Arc::new(Inline), Arc::new(Now));
+        let factory = Arc::new(Counters::default());
+        let host = call("a", "b", &[]).peer_id;
+        let add =
+            |id: &str| services.add(host, id, factory.clone(), None, ServiceOptions::default());
+        add("one").unwrap();
+        add("two").unwrap();
+        assert!(matches!(add("one"), Err(ServiceError::Taken { .. })));
+        (services, factory, host)
+    }
+
+    fn ask(services: &Services, service: &str, function: &str) -> (i32, Value) {
+        let call = call(service, function, &[]);
+        let outcome = block_on(crate::host::call_isolated(services, &call));
+        let (code, text) = outcome.into_result(&call);
+        (code, serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn services_keep_state_until_they_break() {
+        let (services, factory, _) = services();
+        assert_eq!(ask(&services, "one", "count"), (0, json!(1)));
+        assert_eq!(ask(&services, "one", "count"), (0, json!(2)));
+        assert_eq!(ask(&services, "two", "count"), (0, json!(1)));
+        let (code, text) = ask(&services, "one", "fail");
+        assert_eq!(
+            (code, text.as_str().unwrap().lines().next()),
+            (1, Some("Error: no"))
+        );
+        assert_eq!(ask(&services, "one", "count"), (0, json!(4)));
+        assert_eq!(factory.made.load(Ordering::Acquire), 2);
+        for broken in ["break", "panic"] {
+            assert_eq!(ask(&services, "one", broken).0, 1);
+            assert_eq!(ask(&services, "one", "count"), (0, json!(1)));
+        }
+        assert_eq!(factory.made.load(Ordering::Acquire), 4);
+    }
+
+    #[test]
+    fn ids_and_aliases() {
+        let (services, _, host) = services();
+        services.add_alias(host, "uno", "one").unwrap();
+        ask(&services, "one", "count");
+        assert_eq!(ask(&services, "uno", "count"), (0, json!(2)));
+        // The name moves.
+        services.add_alias(host, "uno", "two").unwrap();
+        assert_eq!(ask(&services, "uno", "count"), (0, json!(1)));
+        let errors: Vec<String> = [("two", "one"), ("spell", "one"), ("x", "three")]
+            .into_iter()
+            .map(|(alias, id)| services.add_alias(host, alias, id).unwrap_err().to_string())
+            .collect();
+        assert_eq!(
+            errors[0],
+            "Cannot add alias 'two' because there is a service with that id"
+        );
+        assert_eq!(errors[1], "Cannot add alias 'spell' because it is reserved");
+        assert!(errors[2].starts_with("Service with id 'three' not found on"));
+        // Other scopes know nothing of all this.
+        let other = particle::KeyPair::from_seed(&[9; 32]).peer_id();
+        let mut call = call("one", "count", &[]);
+        call.peer_id = other;
+        assert!(matches!(
+            block_on(services.call(&call)),
+            FunctionOutcome::NotDefined
+        ));
+        assert!(services.remove(host, "two") && !services.remove(host, "two"));
+        assert_eq!(ask(&services, "uno", "count").0, 1);
+        assert_eq!(services.list(host), ["one"]);
+    }
+
+    #[test]
+    fn the_deadline_is_that_of_call_and_particle() {
+        let (services, factory, host) = services();
+        ask(&services, "one", "count");
+        let longest = factory.longest.lock().unwrap().unwrap();
+        assert!(longest <= Duration::from_secs(3), "{longest:?}");
+        let options = ServiceOptions {
+            call_timeout: Duration::from_millis(10),
+            ..ServiceOptions::default()
+        };
+        services
+            .add(host, "short", factory.clone(), None, options)
+            .unwrap();
+        ask(&services, "short", "count");
+        let longest = factory.longest.lock().unwrap().unwrap();
+        assert!(longest <= Duration::from_millis(10), "{longest:?}");
+    }
+
+    #[test]
+    fn queues_are_bounded() {
+        let (services, factory, host) = services();
+        let options = ServiceOptions {
+            max_queued_calls: 1,
+            ..ServiceOptions::default()
+        };
+        services.add(host, "busy", factory, None, options).unwrap();
+        let service = services.resolve(host, "busy").unwrap();
+        let running = Place::take(&service.queued, 1).unwrap();
+        let waiting = Place::take(&service.queued, 1).unwrap();
+        let (code, text) = ask(&services, "busy", "count");
+        assert_eq!(
+            (code, text),
+            (1, json!("1 calls of service 'busy' already wait"))
+        );
+        drop((running, waiting));
+        assert_eq!(ask(&services, "busy", "count").0, 0);
+    }
+}
