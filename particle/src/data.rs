@@ -23,7 +23,7 @@ pub use signatures::{
 };
 pub use state::{CallState, FoldLore, Generations, State, StateKind, Subtrace, Subtraces};
 pub use store::{CanonElement, CanonResult, CidInfo, Provenance, ServiceResult, Signatures, Store};
-pub use verify::{StoreError, StoreKind, VerifyOptions};
+pub use verify::{Content, StoreError, StoreKind, VerifyOptions};
 
 /// The content of particle data: trace, stores and signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use particle::{
     KeyPair, Signer as _, Tetraplet,
     cid::value_cid,
     data::{
-        CallState, Data, DataSignatureError, SIGNATURE_LEN, STORED_KEY_LEN, ServiceResult, State,
-        StoreError, VerifyOptions, check_signatures, sign_cids, stored_public_key,
+        CallState, Content as _, Data, DataSignatureError, SIGNATURE_LEN, STORED_KEY_LEN,
+        ServiceResult, State, StoreError, VerifyOptions, check_signatures, sign_cids,
+        stored_public_key,
     },
 };
 
@@ -36,15 +37,21 @@ fn network(results: &[(u8, &[&str])], particle_id: &str) -> Network {
         let key = KeyPair::from_seed(&[*seed; 32]);
         let id = key.peer_id().to_string();
         let tetraplet = Tetraplet::of_call(&id, "service", "function");
-        let tetraplet_cid = value_cid(&serde_json::to_string(&tetraplet).unwrap()).to_string();
+        let tetraplet_cid = tetraplet.cid(&mut Vec::new()).to_string();
         let results: Vec<(String, String, String)> = values
             .iter()
             .map(|value| {
                 let value_cid_text = value_cid(value).to_string();
-                let json = format!(
-                    r#"{{"value_cid":"{value_cid_text}","argument_hash":"{argument_hash}","tetraplet_cid":"{tetraplet_cid}"}}"#
-                );
-                (value_cid(&json).to_string(), value_cid_text, (*value).to_owned())
+                let result = ServiceResult {
+                    value_cid: &value_cid_text,
+                    argument_hash: &argument_hash,
+                    tetraplet_cid: &tetraplet_cid,
+                };
+                (
+                    result.cid(&mut Vec::new()).to_string(),
+                    value_cid_text.clone(),
+                    (*value).to_owned(),
+                )
             })
             .collect();
         let mut cids: Vec<&str> = results.iter().map(|(cid, _, _)| cid.as_str()).collect();

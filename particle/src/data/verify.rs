@@ -4,7 +4,7 @@ use super::{CallState, State, Store};
 use super::{CanonElement, CanonResult, CidInfo, Data, Generations, Provenance, ServiceResult};
 use crate::{
     Tetraplet,
-    cid::{self, CidError},
+    cid::{self, CidError, CidText},
     value,
 };
 
@@ -212,9 +212,16 @@ impl CidInfo<'_> {
 }
 
 /// A content whose CID is that of its JSON text.
-pub(crate) trait Content {
+pub trait Content {
     /// Appends the text that is hashed.
     fn write_json(&self, out: &mut Vec<u8>);
+
+    /// The CID of the content; `scratch` is overwritten and may be used again.
+    fn cid(&self, scratch: &mut Vec<u8>) -> CidText {
+        scratch.clear();
+        self.write_json(scratch);
+        CidText::of_digest(blake3::hash(scratch).as_bytes())
+    }
 }
 
 impl Content for Tetraplet<'_> {
