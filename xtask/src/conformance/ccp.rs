@@ -3,6 +3,7 @@
 mod chain;
 mod content;
 mod golden;
+mod randomx;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         match name.strip_suffix(".gz").unwrap_or(&name) {
+            "randomx.json" => randomx::replay(&read(file)?, report)?,
             "unixfs-cid.json" => content::replay(&read(file)?, report)?,
             "chain-abi.json" => chain::replay_interfaces(&read(file)?, report)?,
             "chain-g2-logs.json" => chain::replay_logs(&read(file)?, report)?,

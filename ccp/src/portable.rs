@@ -1,0 +1,59 @@
+//! The network's puzzle in safe Rust.
+
+use std::sync::Arc;
+
+use crate::{
+    LocalNonce, Prepared, Puzzle, PuzzleError, PuzzleKey, ResultHash, Solver,
+    randomx::{Cache, Hasher, Parameters},
+};
+
+/// RandomX with the parameters of the network, in light mode.
+///
+/// A key takes 256 MiB and about a second, a hash a fraction of a second: enough to verify.
+#[derive(Clone, Copy, Debug)]
+pub struct PortablePuzzle {
+    parameters: Parameters,
+}
+
+impl PortablePuzzle {
+    /// The puzzle of the network.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_parameters(Parameters::NETWORK)
+    }
+
+    /// Another variant of RandomX.
+    #[must_use]
+    pub fn with_parameters(parameters: Parameters) -> Self {
+        Self { parameters }
+    }
+}
+
+impl Default for PortablePuzzle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Puzzle for PortablePuzzle {
+    fn prepare(&self, key: &PuzzleKey) -> Result<Arc<dyn Prepared>, PuzzleError> {
+        match Cache::new(&key.0, self.parameters) {
+            Ok(cache) => Ok(Arc::new(cache)),
+            Err(error) => Err(PuzzleError::OutOfMemory {
+                needed: error.needed as u64,
+            }),
+        }
+    }
+}
+
+impl Prepared for Cache {
+    fn solver<'a>(&'a self) -> Result<Box<dyn Solver + 'a>, PuzzleError> {
+        Ok(Box::new(Hasher::new(self)))
+    }
+}
+
+impl Solver for Hasher<'_> {
+    fn hash(&mut self, nonce: &LocalNonce) -> Result<ResultHash, PuzzleError> {
+        Ok(ResultHash(Hasher::hash(self, &nonce.0)))
+    }
+}

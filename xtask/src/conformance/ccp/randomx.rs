@@ -1,0 +1,96 @@
+//! Hashes of RandomX, of the stock variant and of the network's.
+
+use std::collections::BTreeMap;
+
+use ccp::{
+    GlobalNonce, LocalNonce, PuzzleKey, ResultHash, UnitId,
+    randomx::{Cache, Hasher, Parameters},
+};
+
+use super::{Report, expect};
+
+#[derive(serde::Deserialize)]
+pub(super) struct Records {
+    ccp_pipeline: Vec<Pipeline>,
+    fluence_raw: Vec<Raw>,
+    standard_raw: Vec<Raw>,
+}
+
+#[derive(serde::Deserialize)]
+struct Pipeline {
+    global_nonce: GlobalNonce,
+    cu_id: UnitId,
+    randomx_key: PuzzleKey,
+    local_nonce: LocalNonce,
+    result_hash: ResultHash,
+}
+
+#[derive(serde::Deserialize)]
+struct Raw {
+    key: String,
+    input: Option<String>,
+    input_ascii: Option<String>,
+    hash: String,
+}
+
+/// A hash to compute.
+struct Job {
+    name: String,
+    parameters: Parameters,
+    input: Vec<u8>,
+    expected: String,
+}
+
+pub(super) fn replay(records: &Records, report: &mut Report) -> Result<(), String> {
+    // Filling a cache takes most of the time, and one serves every variant.
+    let mut jobs = BTreeMap::<Vec<u8>, Vec<Job>>::new();
+    for (index, record) in records.ccp_pipeline.iter().enumerate() {
+        let key = PuzzleKey::new(&record.global_nonce, &record.cu_id);
+        let name = format!("randomx.json: pipeline {index}");
+        report.record(
+            format!("{name} key"),
+            expect("key", key, record.randomx_key),
+        );
+        jobs.entry(key.0.to_vec()).or_default().push(Job {
+            name: format!("{name} hash"),
+            parameters: Parameters::NETWORK,
+            input: record.local_nonce.0.to_vec(),
+            expected: record.result_hash.to_string(),
+        });
+    }
+    for (variant, parameters, records) in [
+        ("network", Parameters::NETWORK, &records.fluence_raw),
+        ("stock", Parameters::STOCK, &records.standard_raw),
+    ] {
+        for (index, record) in records.iter().enumerate() {
+            let input = match (&record.input, &record.input_ascii) {
+                (Some(digits), None) => unhex(digits)?,
+                (None, Some(text)) => text.as_bytes().to_vec(),
+                _ => return Err(format!("{variant} {index}: neither input nor input_ascii")),
+            };
+            jobs.entry(unhex(&record.key)?).or_default().push(Job {
+                name: format!("randomx.json: {variant} {index}"),
+                parameters,
+                input,
+                expected: record.hash.clone(),
+            });
+        }
+    }
+    for (key, jobs) in jobs {
+        let cache = Cache::new(&key, Parameters::NETWORK).map_err(|error| error.to_string())?;
+        run(cache, jobs, report);
+    }
+    Ok(())
+}
+
+fn run(mut cache: Cache, jobs: Vec<Job>, report: &mut Report) {
+    for job in jobs {
+        cache = cache.with_parameters(job.parameters);
+        let hash = hex::encode(Hasher::new(&cache).hash(&job.input));
+        report.record(job.name, expect("hash", hash, job.expected));
+    }
+}
+
+fn unhex(digits: &str) -> Result<Vec<u8>, String> {
+    hex::decode(digits).map_err(|error| format!("{digits:?}: {error}"))
+}
