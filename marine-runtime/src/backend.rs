@@ -5,6 +5,8 @@
 //! the border as raw bits, so the trait is object-safe and a call costs one virtual dispatch.
 
 #[cfg(feature = "wasmer")]
+mod meter;
+#[cfg(feature = "wasmer")]
 mod wasmer;
 #[cfg(feature = "wasmtime")]
 mod wasmtime;
@@ -53,7 +55,7 @@ pub trait WasmBackend: fmt::Debug + Send + Sync {
     ) -> Result<Arc<dyn CompiledModule>, BackendError>;
 
     /// A store for the modules of one service.
-    fn store(&self, control: Arc<Control>, stack_size: usize) -> Box<dyn Store>;
+    fn store(&self, control: Arc<Control>, stack_size: usize) -> Box<dyn Store + Send>;
 }
 
 /// What a module may use.
@@ -124,7 +126,7 @@ pub struct HostFunction {
 }
 
 /// Modules that run together. Host functions see the store of their caller.
-pub trait Store: Send {
+pub trait Store {
     /// Instantiates a module; runs its start section.
     ///
     /// # Errors
