@@ -194,7 +194,9 @@ pub enum Trap {
 impl Trap {
     /// A host function that failed.
     pub fn host(message: impl Into<String>) -> Self {
-        Self::Host { message: message.into() }
+        Self::Host {
+            message: message.into(),
+        }
     }
 
     /// Whether the guest was stopped from outside, so that its state is that of no moment.
@@ -253,6 +255,10 @@ pub enum BackendError {
 
 impl fmt::Debug for HostFunction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}{:?}", self.namespace, self.name, self.signature)
+        write!(
+            formatter,
+            "{}.{}{:?}",
+            self.namespace, self.name, self.signature
+        )
     }
 }

@@ -91,7 +91,9 @@ impl HostApi {
     /// The version whose namespace this is.
     #[must_use]
     pub fn from_namespace(namespace: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|api| api.namespace() == namespace)
+        Self::ALL
+            .into_iter()
+            .find(|api| api.namespace() == namespace)
     }
 }
 
@@ -152,7 +154,12 @@ impl ParticleParameters {
 impl SecurityTetraplet {
     fn lower(&self, guest: &mut (impl GuestMemory + ?Sized)) -> Result<u32, MemoryError> {
         let mut body = Vec::with_capacity(32);
-        for field in [&self.peer_pk, &self.service_id, &self.function_name, &self.lens] {
+        for field in [
+            &self.peer_pk,
+            &self.service_id,
+            &self.function_name,
+            &self.lens,
+        ] {
             text(guest, &mut body, field)?;
         }
         record(guest, &body)
@@ -188,7 +195,9 @@ fn array<G: GuestMemory + ?Sized, T>(
     if items.is_empty() {
         return Ok([0; 8]);
     }
-    let too_long = |_| MemoryError::TooLong { size: items.len().saturating_mul(cell_size) };
+    let too_long = |_| MemoryError::TooLong {
+        size: items.len().saturating_mul(cell_size),
+    };
     let size = u32::try_from(items.len().saturating_mul(cell_size)).map_err(too_long)?;
     let count = u32::try_from(items.len()).map_err(too_long)?;
     let pointer = guest.allocate(size, IType::String.allocation_tag())?;

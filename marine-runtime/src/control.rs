@@ -93,18 +93,28 @@ impl Control {
             return longest;
         }
         let left = u128::from(deadline).saturating_sub(since_epoch());
-        longest.min(Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
+        longest.min(Duration::from_nanos(
+            u64::try_from(left).unwrap_or(u64::MAX),
+        ))
     }
 
     /// Takes `bytes` of the memory budget; `false` if it does not have them.
     pub fn take_memory(&self, bytes: u64) -> bool {
-        let taken = self.memory.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-            left.checked_sub(bytes)
-        });
+        let taken = self
+            .memory
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                left.checked_sub(bytes)
+            });
         if taken.is_err() {
             self.rejected.fetch_add(1, Ordering::AcqRel);
         }
         taken.is_ok()
+    }
+
+    /// Gives the whole memory budget back: for modules that are created anew.
+    pub(crate) fn reset_memory(&self) {
+        self.memory.store(self.limit, Ordering::Release);
+        self.forget_rejected();
     }
 
     /// The whole memory budget in bytes.

@@ -68,14 +68,22 @@ impl Interface {
         let text = |ty: &IType| ty.interface_text(section).to_string();
         let mut needed = BTreeSet::new();
         for function in functions.values() {
-            let arguments = function.function.arguments.iter().map(|argument| &argument.ty);
+            let arguments = function
+                .function
+                .arguments
+                .iter()
+                .map(|argument| &argument.ty);
             for ty in arguments.chain(&function.function.outputs) {
                 require(section, ty, &mut needed);
             }
         }
         let mut by_name: Vec<(&str, u32)> = needed
             .iter()
-            .filter_map(|id| section.record(*id).map(|record| (record.name.as_str(), *id)))
+            .filter_map(|id| {
+                section
+                    .record(*id)
+                    .map(|record| (record.name.as_str(), *id))
+            })
             .collect();
         by_name.sort_unstable();
         let mut record_types = Vec::new();
@@ -88,7 +96,11 @@ impl Interface {
                         ty: text(&field.ty),
                     });
                     let fields = fields.collect();
-                    record_types.push(RecordSignature { name: record.name.clone(), id, fields });
+                    record_types.push(RecordSignature {
+                        name: record.name.clone(),
+                        id,
+                        fields,
+                    });
                 }
             });
         }
@@ -105,7 +117,10 @@ impl Interface {
                 output_types: function.function.outputs.iter().map(text).collect(),
             })
             .collect();
-        Self { function_signatures, record_types }
+        Self {
+            function_signatures,
+            record_types,
+        }
     }
 
     /// The same as JSON with fields as pairs, as application services print it.
@@ -142,13 +157,20 @@ impl Interface {
             None => text.push_str(&format!("service {service}:\n")),
         }
         for function in &self.function_signatures {
-            let arguments: Vec<String> =
-                function.arguments.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+            let arguments: Vec<String> = function
+                .arguments
+                .iter()
+                .map(|(name, ty)| format!("{name}: {ty}"))
+                .collect();
             let output = match function.output_types.first() {
                 Some(ty) => format!(" -> {ty}"),
                 None => "  ".to_owned(),
             };
-            text.push_str(&format!("  {}({}){output}\n", function.name, arguments.join(", ")));
+            text.push_str(&format!(
+                "  {}({}){output}\n",
+                function.name,
+                arguments.join(", ")
+            ));
         }
         text
     }
@@ -167,7 +189,11 @@ pub fn functions(section: &InterfaceSection) -> BTreeMap<&str, InterfaceFunction
         let function = section.function(adapter)?;
         Some((
             export.name.as_str(),
-            InterfaceFunction { name: &export.name, function, adapter },
+            InterfaceFunction {
+                name: &export.name,
+                function,
+                adapter,
+            },
         ))
     });
     functions.collect()
@@ -177,7 +203,9 @@ pub fn functions(section: &InterfaceSection) -> BTreeMap<&str, InterfaceFunction
 fn require(section: &InterfaceSection, ty: &IType, needed: &mut BTreeSet<u32>) {
     let mut open = vec![ty];
     while let Some(ty) = open.pop() {
-        let (_, IType::Record(id)) = ty.innermost() else { continue };
+        let (_, IType::Record(id)) = ty.innermost() else {
+            continue;
+        };
         if let (true, Some(Type::Record(record))) =
             (needed.insert(*id), section.types.get(*id as usize))
         {
@@ -199,7 +227,9 @@ fn emit(
         if done.contains(&id) {
             continue;
         }
-        let field = section.record(id).and_then(|record| record.fields.get(next_field));
+        let field = section
+            .record(id)
+            .and_then(|record| record.fields.get(next_field));
         match field.map(|field| field.ty.innermost().1) {
             Some(IType::Record(inner)) => {
                 path.push((id, next_field + 1));
@@ -219,7 +249,11 @@ fn pascal_case(name: &str) -> String {
     words
         .flat_map(|word| {
             let mut letters = word.chars();
-            letters.next().map(|first| first.to_uppercase().chain(letters)).into_iter().flatten()
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters))
+                .into_iter()
+                .flatten()
         })
         .collect()
 }

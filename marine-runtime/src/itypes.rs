@@ -2,6 +2,7 @@
 
 pub mod json;
 pub(crate) mod memory;
+pub(crate) mod templates;
 
 use std::{fmt, sync::Arc};
 
@@ -136,7 +137,10 @@ impl IType {
 
     /// Whether values are passed by reference to memory.
     pub(crate) fn is_complex(&self) -> bool {
-        matches!(self, Self::String | Self::ByteArray | Self::Array(_) | Self::Record(_))
+        matches!(
+            self,
+            Self::String | Self::ByteArray | Self::Array(_) | Self::Record(_)
+        )
     }
 
     /// The form used in published interfaces: `i8` … `u64`, `string`, `[]T`, names of records.

@@ -27,3 +27,7 @@ pub(crate) const MAX_QUOTED_BYTES: usize = 256;
 pub const MAX_VALUE_SIZE: usize = 256 << 20;
 /// Most bytes of a value that an error message quotes.
 pub(crate) const MAX_QUOTED_VALUE: usize = 4 << 10;
+/// Most bytes of output of a mounted binary.
+pub const MAX_BINARY_OUTPUT: usize = 64 << 20;
+/// Longest time that a mounted binary may take when its call has no deadline.
+pub const MAX_BINARY_TIME: std::time::Duration = std::time::Duration::from_secs(300);

@@ -159,8 +159,14 @@ impl ModuleInfo {
         }
         interface
             .validate()
-            .map_err(|source| ModuleError::InvalidInterface { module: name.to_owned(), source })?;
-        Ok(Self { sdk_version, interface })
+            .map_err(|source| ModuleError::InvalidInterface {
+                module: name.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            sdk_version,
+            interface,
+        })
     }
 }
 
@@ -236,7 +242,9 @@ impl<'a> Outline<'a> {
         match self.manifests.as_slice() {
             [] => Ok(None),
             [section] => Manifest::decode(section).map(Some),
-            several => Err(ManifestError::Repeated { count: several.len() }),
+            several => Err(ManifestError::Repeated {
+                count: several.len(),
+            }),
         }
     }
 
@@ -279,7 +287,9 @@ impl<'a> Outline<'a> {
                         MANIFEST_SECTION => outline.manifests.push(data),
                         _ => {}
                     }
-                    outline.custom.push((section.name(), end_of_previous..section.range().end));
+                    outline
+                        .custom
+                        .push((section.name(), end_of_previous..section.range().end));
                 }
                 Payload::ImportSection(reader) => {
                     for import in reader.clone().into_imports() {
@@ -345,10 +355,12 @@ fn only<'a>(section: &'static str, found: &[&'a [u8]]) -> Result<&'a [u8], Modul
     match found {
         [payload] => Ok(payload),
         [] => Err(ModuleError::SectionMissing { section }),
-        several => Err(ModuleError::SectionRepeated { section, count: several.len() }),
+        several => Err(ModuleError::SectionRepeated {
+            section,
+            count: several.len(),
+        }),
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -363,13 +375,22 @@ mod tests {
         let replaced = with_custom_section(SDK_VERSION_SECTION, &twice, b"0.15.0").unwrap();
         let outline = Outline::read("m", &replaced).unwrap();
         assert_eq!(outline.sdk_version().unwrap(), Version::new(0, 15, 0));
-        let names: Vec<_> = outline.custom_sections().iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = outline
+            .custom_sections()
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
         assert_eq!(names, ["other", SDK_VERSION_SECTION]);
     }
 
     #[test]
     fn bytes_that_are_no_module_name_the_module() {
-        let error = ModuleInfo::decode("facade", b"#!/bin/sh").unwrap_err().to_string();
-        assert!(error.starts_with("module with name 'facade' isn't a valid Wasm module"), "{error}");
+        let error = ModuleInfo::decode("facade", b"#!/bin/sh")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("module with name 'facade' isn't a valid Wasm module"),
+            "{error}"
+        );
     }
 }

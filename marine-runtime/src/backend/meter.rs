@@ -79,7 +79,9 @@ impl Meter {
                                 wasmparser::CompositeInnerType::Func(ty) => ty.params().len(),
                                 _ => 0,
                             };
-                            meter.parameters.push(u32::try_from(parameters).unwrap_or(u32::MAX));
+                            meter
+                                .parameters
+                                .push(u32::try_from(parameters).unwrap_or(u32::MAX));
                             meter.types += 1;
                         }
                     }
@@ -121,7 +123,11 @@ impl Meter {
     }
 
     fn add_import(&mut self, imports: &mut ImportSection) {
-        imports.import(CHECK_NAMESPACE, CHECK_NAME, EntityType::Function(self.types));
+        imports.import(
+            CHECK_NAMESPACE,
+            CHECK_NAME,
+            EntityType::Function(self.types),
+        );
         self.done.push(SectionId::Import);
     }
 
@@ -131,7 +137,11 @@ impl Meter {
     }
 
     fn add_global(&mut self, globals: &mut GlobalSection) {
-        let ty = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+        let ty = GlobalType {
+            val_type: ValType::I64,
+            mutable: true,
+            shared: false,
+        };
         globals.global(ty, &ConstExpr::i64_const(QUANTUM));
         self.done.push(SectionId::Global);
     }
@@ -175,10 +185,10 @@ impl Meter {
                 }
                 Operator::Block { .. } | Operator::If { .. } => open.push(None),
                 Operator::End => {
-                    if let Some(Some((index, start))) = open.pop() {
-                        if let Some(weight) = weights.loops.get_mut(index) {
-                            *weight = weights.total - start;
-                        }
+                    if let Some(Some((index, start))) = open.pop()
+                        && let Some(weight) = weights.loops.get_mut(index)
+                    {
+                        *weight = weights.total - start;
                     }
                 }
                 Operator::Call { .. } | Operator::CallIndirect { .. } => {
@@ -204,7 +214,11 @@ impl Reencode for Meter {
     type Error = std::convert::Infallible;
 
     fn function_index(&mut self, function: u32) -> Result<u32, reencode::Error> {
-        Ok(if function < self.imported_functions { function } else { function + 1 })
+        Ok(if function < self.imported_functions {
+            function
+        } else {
+            function + 1
+        })
     }
 
     fn parse_type_section(
@@ -263,7 +277,11 @@ impl Reencode for Meter {
         body: FunctionBody<'_>,
     ) -> Result<(), reencode::Error> {
         let weights = Self::weigh(&body)?;
-        let ty = self.function_types.get(self.next_body).copied().unwrap_or(u32::MAX);
+        let ty = self
+            .function_types
+            .get(self.next_body)
+            .copied()
+            .unwrap_or(u32::MAX);
         self.next_body += 1;
         let mut locals = Vec::new();
         let mut count = self.parameters.get(ty as usize).copied().unwrap_or(0);

@@ -69,7 +69,10 @@ fn engine() -> Engine {
         .memory64(false)
         .multi_memory(false);
     let compiler = compiler();
-    EngineBuilder::new(compiler).set_features(Some(features)).engine().into()
+    EngineBuilder::new(compiler)
+        .set_features(Some(features))
+        .engine()
+        .into()
 }
 
 impl WasmBackend for WasmerBackend {
@@ -94,8 +97,8 @@ impl WasmBackend for WasmerBackend {
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
         let error = |reason| BackendError::Compile { reason };
         let metered = meter::rewrite(wasm).map_err(error)?;
-        let module = Module::new(&self.engine, metered)
-            .map_err(|cause| error(cause.to_string()))?;
+        let module =
+            Module::new(&self.engine, metered).map_err(|cause| error(cause.to_string()))?;
         Ok(Arc::new(Compiled { module }))
     }
 
@@ -120,7 +123,11 @@ impl WasmBackend for WasmerBackend {
         engine.set_tunables(Limits::new(base, Arc::clone(&control), stack_size));
         let mut store = wasmer::Store::new(engine);
         let tables = FunctionEnv::new(&mut store, Tables::default());
-        Box::new(Owned { store, tables, control })
+        Box::new(Owned {
+            store,
+            tables,
+            control,
+        })
     }
 }
 
@@ -130,10 +137,13 @@ struct Compiled {
 
 impl CompiledModule for Compiled {
     fn serialize(&self) -> Result<Vec<u8>, BackendError> {
-        let bytes = self.module.serialize().map_err(|cause| BackendError::Cache {
-            action: "stored",
-            reason: cause.to_string(),
-        })?;
+        let bytes = self
+            .module
+            .serialize()
+            .map_err(|cause| BackendError::Cache {
+                action: "stored",
+                reason: cause.to_string(),
+            })?;
         Ok(bytes.to_vec())
     }
 
@@ -256,12 +266,12 @@ impl Store for Context<'_> {
             };
             supplied.define(namespace, name, function);
         }
-        let instance = Instance::new(&mut self.store, &module.module, &supplied).map_err(|cause| {
-            match cause {
+        let instance = Instance::new(&mut self.store, &module.module, &supplied).map_err(
+            |cause| match cause {
                 wasmer::InstantiationError::Start(cause) => BackendError::Trap(trap(cause)),
                 other => error(other.to_string()),
-            }
-        })?;
+            },
+        )?;
         let instances = &mut self.tables.as_mut(&mut self.store).instances;
         instances.push(instance);
         Ok(InstanceId(last_index(instances.len())))
@@ -291,8 +301,10 @@ impl Store for Context<'_> {
             });
             types.collect::<Result<Vec<_>, _>>()
         };
-        let signature =
-            CoreSignature { parameters: core(ty.params())?, results: core(ty.results())? };
+        let signature = CoreSignature {
+            parameters: core(ty.params())?,
+            results: core(ty.results())?,
+        };
         let callable = callable(&function, &signature, &self.store);
         let functions = &mut self.tables.as_mut(&mut self.store).functions;
         functions.push(callable);
@@ -302,10 +314,13 @@ impl Store for Context<'_> {
     fn memory_of(&mut self, instance: InstanceId) -> Option<MemoryId> {
         let tables = self.tables.as_mut(&mut self.store);
         let instance = tables.instances.get(instance.0 as usize)?;
-        let memory = instance.exports.iter().find_map(|(_, export)| match export {
-            wasmer::Extern::Memory(memory) => Some(memory.clone()),
-            _ => None,
-        })?;
+        let memory = instance
+            .exports
+            .iter()
+            .find_map(|(_, export)| match export {
+                wasmer::Extern::Memory(memory) => Some(memory.clone()),
+                _ => None,
+            })?;
         tables.memories.push(memory);
         Some(MemoryId(last_index(tables.memories.len())))
     }
@@ -323,7 +338,9 @@ impl Context<'_> {
     fn check_function(&mut self) -> Function {
         let control = Arc::clone(&self.control);
         Function::new_typed(&mut self.store, move || {
-            control.check().map_err(|trap| RuntimeError::user(Box::new(trap)))
+            control
+                .check()
+                .map_err(|trap| RuntimeError::user(Box::new(trap)))
         })
     }
 
@@ -355,7 +372,12 @@ fn bytes_of<'a>(
     tables: &FunctionEnv<Tables>,
     memory: MemoryId,
 ) -> &'a mut [u8] {
-    let Some(memory) = tables.as_ref(store).memories.get(memory.0 as usize).cloned() else {
+    let Some(memory) = tables
+        .as_ref(store)
+        .memories
+        .get(memory.0 as usize)
+        .cloned()
+    else {
         return &mut [];
     };
     let store = store.as_store_ref();
@@ -372,7 +394,12 @@ fn call(
     function: FunctionId,
     values: &mut [u64],
 ) -> Result<(), Trap> {
-    let Some(callable) = tables.as_ref(store).functions.get(function.0 as usize).cloned() else {
+    let Some(callable) = tables
+        .as_ref(store)
+        .functions
+        .get(function.0 as usize)
+        .cloned()
+    else {
         return Err(Trap::host("a function of another store was called"));
     };
     let int = |index: usize| values.get(index).copied().unwrap_or(0) as u32 as i32;
@@ -380,19 +407,17 @@ fn call(
         Callable::Unit0(function) => function.call(store).map(|()| None),
         Callable::Unit1(function) => function.call(store, int(0)).map(|()| None),
         Callable::Unit2(function) => function.call(store, int(0), int(1)).map(|()| None),
-        Callable::Unit3(function) => {
-            function.call(store, int(0), int(1), int(2)).map(|()| None)
-        }
-        Callable::Unit4(function) => {
-            function.call(store, int(0), int(1), int(2), int(3)).map(|()| None)
-        }
+        Callable::Unit3(function) => function.call(store, int(0), int(1), int(2)).map(|()| None),
+        Callable::Unit4(function) => function
+            .call(store, int(0), int(1), int(2), int(3))
+            .map(|()| None),
         Callable::Int0(function) => function.call(store).map(Some),
         Callable::Int1(function) => function.call(store, int(0)).map(Some),
         Callable::Int2(function) => function.call(store, int(0), int(1)).map(Some),
         Callable::Int3(function) => function.call(store, int(0), int(1), int(2)).map(Some),
-        Callable::Int4(function) => {
-            function.call(store, int(0), int(1), int(2), int(3)).map(Some)
-        }
+        Callable::Int4(function) => function
+            .call(store, int(0), int(1), int(2), int(3))
+            .map(Some),
         Callable::Any(function, signature) => {
             let parameters: Vec<Value> = signature
                 .parameters
@@ -419,7 +444,11 @@ fn callable(
     store: &impl wasmer::AsStoreRef,
 ) -> Callable {
     let ints = signature.parameters.iter().all(|ty| *ty == CoreType::I32);
-    let typed = match (ints, signature.parameters.len(), signature.results.as_slice()) {
+    let typed = match (
+        ints,
+        signature.parameters.len(),
+        signature.results.as_slice(),
+    ) {
         (true, 0, []) => function.typed(store).ok().map(Callable::Unit0),
         (true, 1, []) => function.typed(store).ok().map(Callable::Unit1),
         (true, 2, []) => function.typed(store).ok().map(Callable::Unit2),

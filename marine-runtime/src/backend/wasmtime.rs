@@ -5,8 +5,8 @@ mod ticker;
 use std::{any::Any, fmt, path::Path, sync::Arc};
 
 use wasmtime::{
-    AsContext, AsContextMut, Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory,
-    Module, ResourceLimiter, StoreContextMut, UpdateDeadline, ValRaw, ValType,
+    AsContextMut, Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module,
+    ResourceLimiter, StoreContextMut, UpdateDeadline, ValRaw, ValType,
 };
 
 use self::ticker::Ticker;
@@ -46,8 +46,9 @@ impl WasmtimeBackend {
             .wasm_tail_call(false)
             .wasm_memory64(false)
             .wasm_multi_memory(false);
-        let engine = Engine::new(&config)
-            .map_err(|cause| BackendError::Compile { reason: cause.to_string() })?;
+        let engine = Engine::new(&config).map_err(|cause| BackendError::Compile {
+            reason: cause.to_string(),
+        })?;
         let ticker = Ticker::start(engine.weak());
         Ok(Self { engine, ticker })
     }
@@ -63,8 +64,14 @@ impl WasmBackend for WasmtimeBackend {
         // Stable within one build of the engine, which is all that matters: its own check of the
         // file is exact.
         let mut hasher = std::hash::DefaultHasher::new();
-        self.engine.precompile_compatibility_hash().hash(&mut hasher);
-        format!("wasmtime {} {:x}", env!("CARGO_PKG_VERSION"), hasher.finish())
+        self.engine
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        format!(
+            "wasmtime {} {:x}",
+            env!("CARGO_PKG_VERSION"),
+            hasher.finish()
+        )
     }
 
     fn compile(
@@ -72,8 +79,10 @@ impl WasmBackend for WasmtimeBackend {
         wasm: &[u8],
         _: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
-        let module = Module::from_binary(&self.engine, wasm)
-            .map_err(|cause| BackendError::Compile { reason: format!("{cause:#}") })?;
+        let module =
+            Module::from_binary(&self.engine, wasm).map_err(|cause| BackendError::Compile {
+                reason: format!("{cause:#}"),
+            })?;
         Ok(Arc::new(Compiled { module }))
     }
 
@@ -107,7 +116,10 @@ impl WasmBackend for WasmtimeBackend {
             control.check().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(1))
         });
-        Box::new(Owned { store, ticker: Arc::clone(&self.ticker) })
+        Box::new(Owned {
+            store,
+            ticker: Arc::clone(&self.ticker),
+        })
     }
 }
 
@@ -117,10 +129,12 @@ struct Compiled {
 
 impl CompiledModule for Compiled {
     fn serialize(&self) -> Result<Vec<u8>, BackendError> {
-        self.module.serialize().map_err(|cause| BackendError::Cache {
-            action: "stored",
-            reason: cause.to_string(),
-        })
+        self.module
+            .serialize()
+            .map_err(|cause| BackendError::Cache {
+                action: "stored",
+                reason: cause.to_string(),
+            })
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -144,7 +158,10 @@ impl ResourceLimiter for State {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = maximum.is_none_or(|maximum| desired <= maximum);
-        Ok(fits && self.control.take_memory(desired.saturating_sub(current) as u64))
+        Ok(fits
+            && self
+                .control
+                .take_memory(desired.saturating_sub(current) as u64))
     }
 
     fn table_growing(
@@ -275,13 +292,20 @@ fn instantiate(
             .find(|host| host.namespace == namespace && host.name == name)
             .ok_or_else(|| missing("nothing of this name exists".to_owned()))?;
         if signature_of(name, &ty).ok().as_ref() != Some(&host.signature) {
-            return Err(missing(format!("it has the type {:?}, not {ty}", host.signature)));
+            return Err(missing(format!(
+                "it has the type {:?}, not {ty}",
+                host.signature
+            )));
         }
         supplied.push(Extern::Func(host_function(&mut store, host, ty)));
     }
     let instance = Instance::new(&mut store, &module.module, &supplied).map_err(|cause| {
         let has_trap = cause.is::<Trap>() || cause.is::<wasmtime::Trap>();
-        if has_trap { BackendError::Trap(trap(cause)) } else { error(format!("{cause:#}")) }
+        if has_trap {
+            BackendError::Trap(trap(cause))
+        } else {
+            error(format!("{cause:#}"))
+        }
     })?;
     let mut context = store.as_context_mut();
     let instances = &mut context.data_mut().instances;
@@ -304,14 +328,18 @@ fn host_function(
         let input = input.get_mut(..parameters.len());
         let output = output.get_mut(..results.len());
         let (Some(input), Some(output)) = (input, output) else {
-            return Err(wasmtime::Error::new(Trap::host("too many parameters or results")));
+            return Err(wasmtime::Error::new(Trap::host(
+                "too many parameters or results",
+            )));
         };
         for ((slot, ty), value) in input.iter_mut().zip(&parameters).zip(values.iter()) {
             // SAFETY: the engine has filled in as many values as the type has parameters, which
             // was compared with `parameters`.
             *slot = to_raw(unsafe { value.assume_init_read() }, *ty);
         }
-        let mut context = Context { store: caller.as_context_mut() };
+        let mut context = Context {
+            store: caller.as_context_mut(),
+        };
         body(&mut context, input, output).map_err(wasmtime::Error::new)?;
         for ((raw, ty), value) in output.iter().zip(&results).zip(values.iter_mut()) {
             value.write(from_raw(*raw, *ty));
@@ -332,7 +360,9 @@ fn function(
     let Some(instance) = context.data().instances.get(instance.0 as usize).copied() else {
         return Ok(None);
     };
-    let Some(function) = instance.get_func(&mut context, name) else { return Ok(None) };
+    let Some(function) = instance.get_func(&mut context, name) else {
+        return Ok(None);
+    };
     let signature = signature_of(name, &function.ty(&context))?;
     let slots = signature.parameters.len().max(signature.results.len());
     let functions = &mut context.data_mut().functions;
@@ -340,13 +370,12 @@ fn function(
     Ok(Some((FunctionId(last_index(functions.len())), signature)))
 }
 
-fn memory_of(
-    mut store: impl AsContextMut<Data = State>,
-    instance: InstanceId,
-) -> Option<MemoryId> {
+fn memory_of(mut store: impl AsContextMut<Data = State>, instance: InstanceId) -> Option<MemoryId> {
     let mut context = store.as_context_mut();
     let instance = context.data().instances.get(instance.0 as usize).copied()?;
-    let memory = instance.exports(&mut context).find_map(|export| export.into_memory())?;
+    let memory = instance
+        .exports(&mut context)
+        .find_map(|export| export.into_memory())?;
     let memories = &mut context.data_mut().memories;
     memories.push(memory);
     Some(MemoryId(last_index(memories.len())))
@@ -407,7 +436,10 @@ fn signature_of(name: &str, ty: &FuncType) -> Result<CoreSignature, BackendError
         ValType::I64 => Ok(CoreType::I64),
         ValType::F32 => Ok(CoreType::F32),
         ValType::F64 => Ok(CoreType::F64),
-        other => Err(BackendError::Type { function: name.to_owned(), ty: other.to_string() }),
+        other => Err(BackendError::Type {
+            function: name.to_owned(),
+            ty: other.to_string(),
+        }),
     };
     Ok(CoreSignature {
         parameters: ty.params().map(core).collect::<Result<_, _>>()?,

@@ -43,13 +43,17 @@ pub enum ArgumentsError {
         name: String,
     },
     /// `null` for a function that has arguments.
-    #[error("the called function has the following signature: {signature}, but no arguments is provided")]
+    #[error(
+        "the called function has the following signature: {signature}, but no arguments is provided"
+    )]
     NoArguments {
         /// Names and types of the arguments.
         signature: String,
     },
     /// One scalar for a function that has not one argument.
-    #[error("called function has the following signature: '{signature}', and it isn't suitable for an argument '{value}' provided")]
+    #[error(
+        "called function has the following signature: '{signature}', and it isn't suitable for an argument '{value}' provided"
+    )]
     Unsuitable {
         /// Names and types of the arguments.
         signature: String,
@@ -156,7 +160,9 @@ pub fn arguments_from_value(
         Value::Array(values) => by_position(values, arguments, records),
         Value::Object(values) => by_name(values, arguments, records),
         Value::Null if arguments.is_empty() => Ok(Vec::new()),
-        Value::Null => Err(ArgumentsError::NoArguments { signature: signature(arguments) }),
+        Value::Null => Err(ArgumentsError::NoArguments {
+            signature: signature(arguments),
+        }),
         scalar => match arguments {
             [argument] => Ok(vec![from_value(scalar, &argument.ty, &())?]),
             _ => Err(ArgumentsError::Unsuitable {
@@ -192,10 +198,14 @@ pub fn from_value(
         IType::F64 => scalar(value).map(IValue::F64),
         IType::String => scalar(value).map(IValue::String),
         IType::ByteArray => match value {
-            Value::Array(values) => {
-                values.iter().map(scalar).collect::<Result<_, _>>().map(IValue::ByteArray)
-            }
-            other => Err(ArgumentsError::NotBytes { value: quote(other) }),
+            Value::Array(values) => values
+                .iter()
+                .map(scalar)
+                .collect::<Result<_, _>>()
+                .map(IValue::ByteArray),
+            other => Err(ArgumentsError::NotBytes {
+                value: quote(other),
+            }),
         },
         IType::Array(element) => match value {
             Value::Array(values) => values
@@ -209,7 +219,9 @@ pub fn from_value(
             }),
         },
         IType::Record(id) => {
-            let record = records.record(*id).ok_or(ArgumentsError::UnknownRecord { id: *id })?;
+            let record = records
+                .record(*id)
+                .ok_or(ArgumentsError::UnknownRecord { id: *id })?;
             match value {
                 Value::Array(values) => by_position(values, &record.fields, records),
                 Value::Object(values) => by_name(values, &record.fields, records),
@@ -298,7 +310,9 @@ pub fn to_value(value: &IValue, ty: &IType, records: &impl Records) -> Result<Va
                 .collect::<Result<_, _>>()?,
         ),
         (IValue::Record(values), IType::Record(id)) => {
-            let record = records.record(*id).ok_or(ResultError::UnknownRecord { id: *id })?;
+            let record = records
+                .record(*id)
+                .ok_or(ResultError::UnknownRecord { id: *id })?;
             if record.fields.len() != values.len() {
                 return Err(ResultError::Record {
                     value: quote(values),
@@ -315,7 +329,10 @@ pub fn to_value(value: &IValue, ty: &IType, records: &impl Records) -> Result<Va
 }
 
 fn incompatible(value: &IValue, ty: &IType) -> ResultError {
-    ResultError::Incompatible { value: quote(value), ty: format!("{ty:?}") }
+    ResultError::Incompatible {
+        value: quote(value),
+        ty: format!("{ty:?}"),
+    }
 }
 
 fn by_position(
@@ -324,10 +341,15 @@ fn by_position(
     records: &impl Records,
 ) -> Result<Vec<IValue>, ArgumentsError> {
     if values.len() != arguments.len() {
-        return Err(ArgumentsError::Count { required: arguments.len(), provided: values.len() });
+        return Err(ArgumentsError::Count {
+            required: arguments.len(),
+            provided: values.len(),
+        });
     }
     let pairs = values.iter().zip(arguments);
-    pairs.map(|(value, argument)| from_value(value, &argument.ty, records)).collect()
+    pairs
+        .map(|(value, argument)| from_value(value, &argument.ty, records))
+        .collect()
 }
 
 fn by_name(
@@ -339,11 +361,16 @@ fn by_name(
     for argument in arguments {
         let value = values
             .get(&argument.name)
-            .ok_or_else(|| ArgumentsError::Missing { name: argument.name.clone() })?;
+            .ok_or_else(|| ArgumentsError::Missing {
+                name: argument.name.clone(),
+            })?;
         converted.push(from_value(value, &argument.ty, records)?);
     }
     if values.len() > arguments.len() {
-        return Err(ArgumentsError::Count { required: arguments.len(), provided: values.len() });
+        return Err(ArgumentsError::Count {
+            required: arguments.len(),
+            provided: values.len(),
+        });
     }
     Ok(converted)
 }
@@ -362,8 +389,10 @@ fn scalar<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, ArgumentsError>
 
 /// Names and types in the form that error messages show.
 fn signature(arguments: &[Argument]) -> String {
-    let pairs: Vec<(&str, &IType)> =
-        arguments.iter().map(|argument| (argument.name.as_str(), &argument.ty)).collect();
+    let pairs: Vec<(&str, &IType)> = arguments
+        .iter()
+        .map(|argument| (argument.name.as_str(), &argument.ty))
+        .collect();
     format!("{pairs:?}")
 }
 

@@ -29,7 +29,9 @@ pub enum MemoryError {
         length: usize,
     },
     /// A record or array that reaches outside.
-    #[error("Out-of-bound Wasm memory access: offset {offset}, size {size}, while memory_size {length}")]
+    #[error(
+        "Out-of-bound Wasm memory access: offset {offset}, size {size}, while memory_size {length}"
+    )]
     Range {
         /// First byte of the range.
         offset: u32,
@@ -95,7 +97,11 @@ pub(crate) struct Lift<'a, R> {
 
 impl<'a, R: Records> Lift<'a, R> {
     pub(crate) fn new(memory: &'a [u8], records: &'a R) -> Self {
-        Self { memory, records, budget: MAX_VALUE_SIZE }
+        Self {
+            memory,
+            records,
+            budget: MAX_VALUE_SIZE,
+        }
     }
 
     /// The bytes of a string or byte array. Nothing is looked at for length 0: the pointer may
@@ -104,12 +110,16 @@ impl<'a, R: Records> Lift<'a, R> {
         if length == 0 {
             return Ok(&[]);
         }
-        self.charge(length as usize)?;
         let end = u64::from(pointer) + u64::from(length);
-        usize::try_from(end)
+        let bytes = usize::try_from(end)
             .ok()
             .and_then(|end| self.memory.get(pointer as usize..end))
-            .ok_or(MemoryError::Bytes { end, length: self.memory.len() })
+            .ok_or(MemoryError::Bytes {
+                end,
+                length: self.memory.len(),
+            })?;
+        self.charge(bytes.len())?;
+        Ok(bytes)
     }
 
     pub(crate) fn string(&mut self, pointer: u32, length: u32) -> Result<&'a str, MemoryError> {
@@ -124,7 +134,9 @@ impl<'a, R: Records> Lift<'a, R> {
         count: u32,
     ) -> Result<IValue, MemoryError> {
         if *element == IType::U8 {
-            return self.bytes(pointer, count).map(|bytes| IValue::ByteArray(bytes.to_vec()));
+            return self
+                .bytes(pointer, count)
+                .map(|bytes| IValue::ByteArray(bytes.to_vec()));
         }
         if count == 0 {
             return Ok(IValue::Array(Vec::new()));
@@ -141,8 +153,14 @@ impl<'a, R: Records> Lift<'a, R> {
 
     pub(crate) fn record(&mut self, id: u32, pointer: u32) -> Result<IValue, MemoryError> {
         let records = self.records;
-        let record = records.record(id).ok_or(MemoryError::UnknownRecord { id })?;
-        let size: u64 = record.fields.iter().map(|field| u64::from(field.ty.cell_size())).sum();
+        let record = records
+            .record(id)
+            .ok_or(MemoryError::UnknownRecord { id })?;
+        let size: u64 = record
+            .fields
+            .iter()
+            .map(|field| u64::from(field.ty.cell_size()))
+            .sum();
         let mut rest = self.range(pointer, size)?;
         self.charge(record.fields.len() * size_of::<IValue>())?;
         let mut values = Vec::with_capacity(record.fields.len());
@@ -157,13 +175,19 @@ impl<'a, R: Records> Lift<'a, R> {
     }
 
     fn cell(&mut self, ty: &IType, cell: &[u8]) -> Result<IValue, MemoryError> {
-        let outside = || MemoryError::Range { offset: 0, size: 8, length: cell.len() };
+        let outside = || MemoryError::Range {
+            offset: 0,
+            size: 8,
+            length: cell.len(),
+        };
         let four = || cell.first_chunk::<4>().copied().ok_or_else(outside);
         let eight = || cell.first_chunk::<8>().copied().ok_or_else(outside);
         let two = || cell.first_chunk::<2>().copied().ok_or_else(outside);
         let one = || cell.first().copied().ok_or_else(outside);
         let pair = || {
-            eight().map(u64::from_le_bytes).map(|both| (both as u32, (both >> 32) as u32))
+            eight()
+                .map(u64::from_le_bytes)
+                .map(|both| (both as u32, (both >> 32) as u32))
         };
         Ok(match ty {
             IType::Boolean => IValue::Boolean(one()? != 0),
@@ -196,20 +220,28 @@ impl<'a, R: Records> Lift<'a, R> {
     }
 
     fn range(&self, offset: u32, size: u64) -> Result<&'a [u8], MemoryError> {
-        let end = u64::from(offset).checked_add(size).and_then(|end| usize::try_from(end).ok());
+        let end = u64::from(offset)
+            .checked_add(size)
+            .and_then(|end| usize::try_from(end).ok());
         end.and_then(|end| self.memory.get(offset as usize..end))
             .ok_or_else(|| self.outside(offset, size))
     }
 
     fn outside(&self, offset: u32, size: u64) -> MemoryError {
-        MemoryError::Range { offset, size, length: self.memory.len() }
+        MemoryError::Range {
+            offset,
+            size,
+            length: self.memory.len(),
+        }
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), MemoryError> {
         self.budget = self
             .budget
             .checked_sub(bytes)
-            .ok_or(MemoryError::TooLarge { limit: MAX_VALUE_SIZE })?;
+            .ok_or(MemoryError::TooLarge {
+                limit: MAX_VALUE_SIZE,
+            })?;
         Ok(())
     }
 }
@@ -252,7 +284,9 @@ pub(crate) fn lower_record(
     values: &[IValue],
     records: &impl Records,
 ) -> Result<u32, MemoryError> {
-    let record = records.record(id).ok_or(MemoryError::UnknownRecord { id })?;
+    let record = records
+        .record(id)
+        .ok_or(MemoryError::UnknownRecord { id })?;
     if record.fields.len() != values.len() {
         return Err(type_error(&IType::Record(id), "Record"));
     }
@@ -343,14 +377,19 @@ pub(crate) fn write(
     let memory = guest.memory();
     let length = memory.len();
     let start = pointer as usize;
-    match start.checked_add(bytes.len()).and_then(|end| memory.get_mut(start..end)) {
+    match start
+        .checked_add(bytes.len())
+        .and_then(|end| memory.get_mut(start..end))
+    {
         Some(place) => {
             place.copy_from_slice(bytes);
             Ok(())
         }
-        None => {
-            Err(MemoryError::Range { offset: pointer, size: bytes.len() as u64, length })
-        }
+        None => Err(MemoryError::Range {
+            offset: pointer,
+            size: bytes.len() as u64,
+            length,
+        }),
     }
 }
 
@@ -359,7 +398,10 @@ fn length_of(size: usize) -> Result<u32, MemoryError> {
 }
 
 fn type_error(ty: &IType, value: &'static str) -> MemoryError {
-    MemoryError::Type { ty: format!("{ty:?}"), value }
+    MemoryError::Type {
+        ty: format!("{ty:?}"),
+        value,
+    }
 }
 
 /// The kind of a value as error messages name it.
@@ -421,10 +463,17 @@ mod tests {
             IValue::Array(vec![text("a"), text(""), text("ünï")]),
             IValue::Array(Vec::new()),
         ]);
-        let mut guest = Bump { memory: Vec::new(), next: 16 };
+        let mut guest = Bump {
+            memory: Vec::new(),
+            next: 16,
+        };
         let (pointer, count) = lower_sequence(&mut guest, &ty, &value, &()).unwrap();
-        let IType::Array(element) = &ty else { unreachable!() };
-        let lifted = Lift::new(&guest.memory, &()).array(element, pointer, count).unwrap();
+        let IType::Array(element) = &ty else {
+            unreachable!()
+        };
+        let lifted = Lift::new(&guest.memory, &())
+            .array(element, pointer, count)
+            .unwrap();
         assert_eq!(lifted, value);
     }
 
@@ -439,7 +488,9 @@ mod tests {
             "read out of the memory bounds (index 17 > memory length 16)"
         );
         assert_eq!(
-            lift.array(&IType::U64, u32::MAX, u32::MAX).unwrap_err().to_string(),
+            lift.array(&IType::U64, u32::MAX, u32::MAX)
+                .unwrap_err()
+                .to_string(),
             "Out-of-bound Wasm memory access: offset 4294967295, size 34359738360, while \
              memory_size 16"
         );
@@ -467,6 +518,9 @@ mod tests {
             }
         }
         assert_eq!(lower_bytes(&mut Null, b"").unwrap(), (0, 0));
-        assert!(matches!(lower_bytes(&mut Null, b"a"), Err(MemoryError::Allocate { .. })));
+        assert!(matches!(
+            lower_bytes(&mut Null, b"a"),
+            Err(MemoryError::Allocate { .. })
+        ));
     }
 }

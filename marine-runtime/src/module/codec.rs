@@ -77,7 +77,11 @@ enum Kind {
 impl DecodeError {
     fn new(kind: Kind, rest: &[u8]) -> Self {
         let quoted = rest.get(..MAX_QUOTED_BYTES).unwrap_or(rest);
-        Self { kind, rest: quoted.to_vec(), rest_len: rest.len() }
+        Self {
+            kind,
+            rest: quoted.to_vec(),
+            rest_len: rest.len(),
+        }
     }
 }
 
@@ -171,10 +175,16 @@ impl InterfaceSection {
                     })
                 })?,
                 EXPORTS => reader.group(&mut exports, |reader| {
-                    Ok(Export { name: reader.name()?, type_index: reader.index()? })
+                    Ok(Export {
+                        name: reader.name()?,
+                        type_index: reader.index()?,
+                    })
                 })?,
                 IMPLEMENTATIONS => reader.group(&mut implementations, |reader| {
-                    Ok(Implementation { core: reader.index()?, adapter: reader.index()? })
+                    Ok(Implementation {
+                        core: reader.index()?,
+                        adapter: reader.index()?,
+                    })
                 })?,
                 _ => return Err(reader.error(Kind::Alt)),
             }
@@ -184,7 +194,14 @@ impl InterfaceSection {
             [] => return Err(reader.error(Kind::NoneOf)),
             _ => return Err(reader.error(Kind::Many0)),
         };
-        Ok(Self { version, types, imports, adapters, exports, implementations })
+        Ok(Self {
+            version,
+            types,
+            imports,
+            adapters,
+            exports,
+            implementations,
+        })
     }
 
     /// The payload of the section, in the order that published modules use.
@@ -192,7 +209,9 @@ impl InterfaceSection {
     /// # Errors
     /// Names, lists or constants that readers do not agree about.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        let mut writer = Writer { bytes: vec![VERSION] };
+        let mut writer = Writer {
+            bytes: vec![VERSION],
+        };
         writer.string(&self.version.to_string())?;
         writer.group(TYPES, &self.types, Writer::ty)?;
         writer.group(IMPORTS, &self.imports, |writer, import| {
@@ -210,11 +229,15 @@ impl InterfaceSection {
             writer.index(export.type_index);
             Ok(())
         })?;
-        writer.group(IMPLEMENTATIONS, &self.implementations, |writer, implementation| {
-            writer.index(implementation.core);
-            writer.index(implementation.adapter);
-            Ok(())
-        })?;
+        writer.group(
+            IMPLEMENTATIONS,
+            &self.implementations,
+            |writer, implementation| {
+                writer.index(implementation.core);
+                writer.index(implementation.adapter);
+                Ok(())
+            },
+        )?;
         Ok(writer.bytes)
     }
 }
@@ -229,15 +252,20 @@ impl<'a> Reader<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, DecodeError> {
-        let (byte, rest) = self.rest.split_first().ok_or_else(|| self.error(Kind::Eof))?;
+        let (byte, rest) = self
+            .rest
+            .split_first()
+            .ok_or_else(|| self.error(Kind::Eof))?;
         self.rest = rest;
         Ok(*byte)
     }
 
     fn string(&mut self) -> Result<&'a str, DecodeError> {
         let length = self.byte()?;
-        let (text, rest) =
-            self.rest.split_at_checked(length.into()).ok_or_else(|| self.error(Kind::Eof))?;
+        let (text, rest) = self
+            .rest
+            .split_at_checked(length.into())
+            .ok_or_else(|| self.error(Kind::Eof))?;
         let text = std::str::from_utf8(text).map_err(|_| self.error(Kind::Char))?;
         self.rest = rest;
         Ok(text)
@@ -296,7 +324,10 @@ impl<'a> Reader<'a> {
                 outputs: self.list(Self::itype)?,
             }))),
             RECORD_TYPE => {
-                let record = RecordType { name: self.name()?, fields: self.list(Self::argument)? };
+                let record = RecordType {
+                    name: self.name()?,
+                    fields: self.list(Self::argument)?,
+                };
                 if record.fields.is_empty() {
                     return Err(self.error(Kind::NonEmpty));
                 }
@@ -307,7 +338,10 @@ impl<'a> Reader<'a> {
     }
 
     fn argument(&mut self) -> Result<Argument, DecodeError> {
-        Ok(Argument { name: self.name()?, ty: self.itype()? })
+        Ok(Argument {
+            name: self.name()?,
+            ty: self.itype()?,
+        })
     }
 
     fn itype(&mut self) -> Result<IType, DecodeError> {
@@ -361,11 +395,19 @@ impl<'a> Reader<'a> {
 fn integer_conversion(code: u8) -> Option<Instruction> {
     let offset = usize::from(code.checked_sub(2)?);
     let pair = |integers: [Integer; 4], offset: usize| {
-        let from = if offset.is_multiple_of(2) { Core::I32 } else { Core::I64 };
-        integers.get(offset / 2).map(|to| Instruction::FromCore { to: *to, from })
+        let from = if offset.is_multiple_of(2) {
+            Core::I32
+        } else {
+            Core::I64
+        };
+        integers
+            .get(offset / 2)
+            .map(|to| Instruction::FromCore { to: *to, from })
     };
     let quad = |integers: [Integer; 4], to: Core, offset: usize| {
-        integers.get(offset).map(|from| Instruction::ToCore { to, from: *from })
+        integers
+            .get(offset)
+            .map(|from| Instruction::ToCore { to, from: *from })
     };
     match offset {
         0..8 => pair(SIGNED, offset),
@@ -437,7 +479,9 @@ impl Writer {
             }
             Type::Record(record) => {
                 if record.fields.is_empty() {
-                    return Err(EncodeError::EmptyRecord { name: record.name.clone() });
+                    return Err(EncodeError::EmptyRecord {
+                        name: record.name.clone(),
+                    });
                 }
                 self.bytes.push(RECORD_TYPE);
                 self.string(&record.name)?;
@@ -463,7 +507,8 @@ impl Writer {
             IType::ByteArray => self.bytes.push(BYTE_ARRAY),
             plain => {
                 let code = PLAIN_TYPES.iter().position(|candidate| candidate == plain);
-                self.bytes.extend(code.and_then(|code| u8::try_from(code).ok()));
+                self.bytes
+                    .extend(code.and_then(|code| u8::try_from(code).ok()));
             }
         }
     }
@@ -537,7 +582,9 @@ mod tests {
 
     #[test]
     fn every_code_that_is_an_instruction_comes_back() {
-        let unused = (0x25..=0x33).chain([0x36, 0x39, 0x3C, 0x3D, 0x42]).chain(0x46..=0xFF);
+        let unused = (0x25..=0x33)
+            .chain([0x36, 0x39, 0x3C, 0x3D, 0x42])
+            .chain(0x46..=0xFF);
         let unused: Vec<u8> = unused.collect();
         for code in 0..=0xFF_u8 {
             let bytes = [code, 0x0A];
@@ -566,13 +613,25 @@ mod tests {
             implementations: Vec::new(),
         };
         let function = |name: &str, count| {
-            let arguments = vec![Argument { name: name.to_owned(), ty: IType::U8 }; count];
-            Type::Function(Arc::new(Function { arguments, outputs: Vec::new() }))
+            let arguments = vec![
+                Argument {
+                    name: name.to_owned(),
+                    ty: IType::U8
+                };
+                count
+            ];
+            Type::Function(Arc::new(Function {
+                arguments,
+                outputs: Vec::new(),
+            }))
         };
         assert!(section(vec![function("a", 127)]).encode().is_ok());
         assert_eq!(
             section(vec![function("a", 128)]).encode(),
-            Err(EncodeError::ListTooLong { what: "an argument list", count: 128 })
+            Err(EncodeError::ListTooLong {
+                what: "an argument list",
+                count: 128
+            })
         );
         assert!(matches!(
             section(vec![function(&"n".repeat(256), 1)]).encode(),
@@ -582,7 +641,9 @@ mod tests {
 
     #[test]
     fn a_count_that_lies_reserves_nothing() {
-        let bytes = [VERSION, 1, b'1', TYPES, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F];
+        let bytes = [
+            VERSION, 1, b'1', TYPES, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F,
+        ];
         let error = InterfaceSection::decode(&bytes).unwrap_err();
         assert_eq!(error.kind, Kind::Eof);
     }

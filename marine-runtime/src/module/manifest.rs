@@ -98,15 +98,26 @@ impl Manifest {
         if !rest.is_empty() {
             return Err(ManifestError::Trailing);
         }
-        Ok(Self { authors, version, description, repository, build_time: build_time.to_owned() })
+        Ok(Self {
+            authors,
+            version,
+            description,
+            repository,
+            build_time: build_time.to_owned(),
+        })
     }
 
     /// The payload of the section.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let version = self.version.to_string();
-        let fields =
-            [&self.authors, &version, &self.description, &self.repository, &self.build_time];
+        let fields = [
+            &self.authors,
+            &version,
+            &self.description,
+            &self.repository,
+            &self.build_time,
+        ];
         let mut payload = Vec::new();
         for field in fields {
             payload.extend_from_slice(&(field.len() as u64).to_le_bytes());
@@ -117,7 +128,9 @@ impl Manifest {
 }
 
 fn field<'a>(field: &'static str, rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
-    let (prefix, tail) = rest.split_first_chunk::<8>().ok_or(ManifestError::NoLength { field })?;
+    let (prefix, tail) = rest
+        .split_first_chunk::<8>()
+        .ok_or(ManifestError::NoLength { field })?;
     let size = u64::from_le_bytes(*prefix);
     if size.checked_add(8).is_none() {
         return Err(ManifestError::TooBig { field, size });
@@ -142,11 +155,18 @@ fn check_time(text: &str) -> Result<(), &'static str> {
         b'T' => matches!(found, b'T' | b't' | b' '),
         other => other == found,
     };
-    if !SHAPE.iter().zip(start).all(|(shape, found)| fits(shape, found)) {
+    if !SHAPE
+        .iter()
+        .zip(start)
+        .all(|(shape, found)| fits(shape, found))
+    {
         return Err("input contains invalid characters");
     }
     if let [b'.', fraction @ ..] = rest {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = fraction
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if digits == 0 {
             return Err("input contains invalid characters");
         }
@@ -155,8 +175,7 @@ fn check_time(text: &str) -> Result<(), &'static str> {
     match rest {
         [b'Z' | b'z'] => Ok(()),
         [b'+' | b'-', hours @ .., b':', tens, ones]
-            if hours.len() == 2
-                && hours.iter().chain([tens, ones]).all(u8::is_ascii_digit) =>
+            if hours.len() == 2 && hours.iter().chain([tens, ones]).all(u8::is_ascii_digit) =>
         {
             Ok(())
         }
@@ -203,8 +222,17 @@ mod tests {
         );
         let mut trailing = sample().encode();
         trailing.push(0);
-        assert!(matches!(Manifest::decode(&trailing), Err(ManifestError::Trailing)));
-        let late = Manifest { build_time: "yesterday".to_owned(), ..sample() };
-        assert!(matches!(Manifest::decode(&late.encode()), Err(ManifestError::BuildTime { .. })));
+        assert!(matches!(
+            Manifest::decode(&trailing),
+            Err(ManifestError::Trailing)
+        ));
+        let late = Manifest {
+            build_time: "yesterday".to_owned(),
+            ..sample()
+        };
+        assert!(matches!(
+            Manifest::decode(&late.encode()),
+            Err(ManifestError::BuildTime { .. })
+        ));
     }
 }

@@ -315,14 +315,21 @@ impl InterfaceSection {
     /// The adapter of a type.
     #[must_use]
     pub fn adapter(&self, type_index: u32) -> Option<&Adapter> {
-        self.adapters.iter().find(|adapter| adapter.type_index == type_index)
+        self.adapters
+            .iter()
+            .find(|adapter| adapter.type_index == type_index)
     }
 
     /// Imports that other modules supply, in the order that `call-core` counts them.
     pub fn linkable_imports(&self) -> impl Iterator<Item = &Import> {
-        let implemented: BTreeSet<u32> =
-            self.implementations.iter().map(|implementation| implementation.core).collect();
-        self.imports.iter().filter(move |import| implemented.contains(&import.type_index))
+        let implemented: BTreeSet<u32> = self
+            .implementations
+            .iter()
+            .map(|implementation| implementation.core)
+            .collect();
+        self.imports
+            .iter()
+            .filter(move |import| implemented.contains(&import.type_index))
     }
 
     /// Checks all references and sizes, so that nothing later can meet a missing one.
@@ -356,7 +363,9 @@ impl InterfaceSection {
         self.check_adapters()?;
         for implementation in &self.implementations {
             if self.adapter(implementation.adapter).is_none() {
-                return Err(InvalidSection::NoAdapter { index: implementation.adapter });
+                return Err(InvalidSection::NoAdapter {
+                    index: implementation.adapter,
+                });
             }
         }
         for import in self.linkable_imports() {
@@ -365,7 +374,10 @@ impl InterfaceSection {
             match import.type_index.checked_sub(2) {
                 Some(index) => self.need_function(index, by)?,
                 None => {
-                    return Err(InvalidSection::NoType { index: import.type_index, by: by() });
+                    return Err(InvalidSection::NoType {
+                        index: import.type_index,
+                        by: by(),
+                    });
                 }
             }
         }
@@ -446,7 +458,10 @@ impl InterfaceSection {
                     path.pop();
                     continue;
                 }
-                let field = record.fields.get(next_field).map(|field| field.ty.innermost());
+                let field = record
+                    .fields
+                    .get(next_field)
+                    .map(|field| field.ty.innermost());
                 match field {
                     Some((_, IType::Record(id))) => {
                         if let Some(top) = path.last_mut() {
@@ -496,7 +511,10 @@ impl InterfaceSection {
     fn need_records(&self, ty: &IType, by: &dyn Fn() -> String) -> Result<(), InvalidSection> {
         let (arrays, inner) = ty.innermost();
         if arrays > MAX_ARRAY_DEPTH {
-            return Err(InvalidSection::TooDeep { index: 0, limit: MAX_ARRAY_DEPTH });
+            return Err(InvalidSection::TooDeep {
+                index: 0,
+                limit: MAX_ARRAY_DEPTH,
+            });
         }
         match inner {
             IType::Record(id) if self.record(*id).is_none() => {
@@ -506,11 +524,7 @@ impl InterfaceSection {
         }
     }
 
-    fn need_function(
-        &self,
-        index: u32,
-        by: impl FnOnce() -> String,
-    ) -> Result<(), InvalidSection> {
+    fn need_function(&self, index: u32, by: impl FnOnce() -> String) -> Result<(), InvalidSection> {
         match self.types.get(index as usize) {
             Some(Type::Function(_)) => Ok(()),
             Some(Type::Record(_)) => Err(InvalidSection::NotAFunction { index, by: by() }),

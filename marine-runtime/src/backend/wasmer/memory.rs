@@ -31,7 +31,13 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(base: BaseTunables, control: Arc<Control>, stack_size: usize) -> Self {
-        Self { base, control, vm: VMConfig { wasm_stack_size: Some(stack_size) } }
+        Self {
+            base,
+            control,
+            vm: VMConfig {
+                wasm_stack_size: Some(stack_size),
+            },
+        }
     }
 
     fn take_memory(&self, ty: &MemoryType) -> Result<(), MemoryError> {
@@ -60,7 +66,10 @@ impl Limits {
         } else {
             maximum
         };
-        Ok(TableType { maximum: Some(maximum), ..*ty })
+        Ok(TableType {
+            maximum: Some(maximum),
+            ..*ty
+        })
     }
 }
 
@@ -80,7 +89,10 @@ impl Tunables for Limits {
     ) -> Result<VMMemory, MemoryError> {
         self.take_memory(ty)?;
         let inner = self.base.create_host_memory(ty, style)?;
-        Ok(VMMemory(Box::new(Counted { inner, control: Arc::clone(&self.control) })))
+        Ok(VMMemory(Box::new(Counted {
+            inner,
+            control: Arc::clone(&self.control),
+        })))
     }
 
     #[expect(unsafe_code, reason = "the engine's interface")]
@@ -93,7 +105,10 @@ impl Tunables for Limits {
         self.take_memory(ty)?;
         // SAFETY: the place is the caller's, passed on as it came.
         let inner = unsafe { self.base.create_vm_memory(ty, style, place)? };
-        Ok(VMMemory(Box::new(Counted { inner, control: Arc::clone(&self.control) })))
+        Ok(VMMemory(Box::new(Counted {
+            inner,
+            control: Arc::clone(&self.control),
+        })))
     }
 
     fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
@@ -145,9 +160,14 @@ impl LinearMemory for Counted {
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
         let current = self.inner.size();
         let maximum = self.inner.ty().maximum.unwrap_or_else(Pages::max_value);
-        let fits = current.checked_add(delta).is_some_and(|pages| pages <= maximum);
+        let fits = current
+            .checked_add(delta)
+            .is_some_and(|pages| pages <= maximum);
         if fits && !self.control.take_memory(u64::from(delta.0) * PAGE) {
-            return Err(MemoryError::CouldNotGrow { current, attempted_delta: delta });
+            return Err(MemoryError::CouldNotGrow {
+                current,
+                attempted_delta: delta,
+            });
         }
         self.inner.grow(delta)
     }

@@ -37,20 +37,22 @@ impl Ticker {
         });
         let weak = Arc::downgrade(&ticker);
         // A machine that cannot start a thread cannot stop guests; nothing else fails.
-        let spawned = thread::Builder::new().name("marine-epoch".to_owned()).spawn(move || {
-            let mut seen = 0;
-            while let (Some(ticker), Some(engine)) = (weak.upgrade(), engine.upgrade()) {
-                engine.increment_epoch();
-                drop(engine);
-                let started = ticker.started.load(Ordering::Acquire);
-                if ticker.running.load(Ordering::SeqCst) == 0 && started == seen {
-                    ticker.sleep();
+        let spawned = thread::Builder::new()
+            .name("marine-epoch".to_owned())
+            .spawn(move || {
+                let mut seen = 0;
+                while let (Some(ticker), Some(engine)) = (weak.upgrade(), engine.upgrade()) {
+                    engine.increment_epoch();
+                    drop(engine);
+                    let started = ticker.started.load(Ordering::Acquire);
+                    if ticker.running.load(Ordering::SeqCst) == 0 && started == seen {
+                        ticker.sleep();
+                    }
+                    seen = started;
+                    drop(ticker);
+                    thread::sleep(TICK);
                 }
-                seen = started;
-                drop(ticker);
-                thread::sleep(TICK);
-            }
-        });
+            });
         if let Err(error) = spawned {
             tracing::error!(%error, "guests cannot be stopped: no thread for their deadlines");
         }

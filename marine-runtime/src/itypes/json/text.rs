@@ -17,7 +17,10 @@ pub(super) fn arguments(
     arguments: &[Argument],
     records: &impl Records,
 ) -> Option<Vec<IValue>> {
-    let mut reader = Reader { text, rest: text.as_bytes() };
+    let mut reader = Reader {
+        text,
+        rest: text.as_bytes(),
+    };
     reader.space();
     let values = match reader.peek()? {
         b'[' => reader.positional(arguments, records, 0)?,
@@ -249,7 +252,9 @@ impl<'a> Reader<'a> {
         if escaped {
             serde_json::from_str(self.text.get(start..start + length + 2)?).ok()
         } else {
-            self.text.get(start + 1..start + 1 + length).map(str::to_owned)
+            self.text
+                .get(start + 1..start + 1 + length)
+                .map(str::to_owned)
         }
     }
 
@@ -269,9 +274,7 @@ impl<'a> Reader<'a> {
                     (u32::from(a - b'0') * 10 + u32::from(b - b'0'), 3)
                 }
                 [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b',', ..] => (
-                    u32::from(a - b'0') * 100
-                        + u32::from(b - b'0') * 10
-                        + u32::from(c - b'0'),
+                    u32::from(a - b'0') * 100 + u32::from(b - b'0') * 10 + u32::from(c - b'0'),
                     4,
                 ),
                 _ => {
@@ -332,7 +335,9 @@ pub(super) fn write(
             array(output, values, element, records)?;
         }
         (IValue::Record(values), IType::Record(id)) => {
-            let record = records.record(*id).ok_or(ResultError::UnknownRecord { id: *id })?;
+            let record = records
+                .record(*id)
+                .ok_or(ResultError::UnknownRecord { id: *id })?;
             if record.fields.len() != values.len() {
                 return Err(ResultError::Record {
                     value: quote(values),
@@ -458,7 +463,10 @@ mod tests {
     }
 
     fn field(name: &str, ty: IType) -> Argument {
-        Argument { name: name.to_owned(), ty }
+        Argument {
+            name: name.to_owned(),
+            ty,
+        }
     }
 
     fn table() -> Table {
@@ -482,7 +490,10 @@ mod tests {
     }
 
     fn one(ty: IType) -> Function {
-        Function { arguments: vec![field("a", ty.clone())], outputs: vec![ty] }
+        Function {
+            arguments: vec![field("a", ty.clone())],
+            outputs: vec![ty],
+        }
     }
 
     /// JSON that often fits the types of the table, and often just not.
@@ -519,7 +530,9 @@ mod tests {
             IType::Record(1),
             IType::Record(9),
         ]);
-        leaf.prop_recursive(2, 3, 1, |inner| inner.prop_map(|ty| IType::Array(Arc::new(ty))))
+        leaf.prop_recursive(2, 3, 1, |inner| {
+            inner.prop_map(|ty| IType::Array(Arc::new(ty)))
+        })
     }
 
     fn check(ty: &IType, document: &Value) {
@@ -528,7 +541,11 @@ mod tests {
         let slow = from_value(document, ty, &table);
         let fast = arguments(&text, &one(ty.clone()).arguments, &table);
         if let Some(fast) = fast {
-            assert_eq!(format!("{fast:?}"), format!("{:?}", [slow.unwrap()]), "{text}");
+            assert_eq!(
+                format!("{fast:?}"),
+                format!("{:?}", [slow.unwrap()]),
+                "{text}"
+            );
         } else if let Ok(value) = slow {
             let compact = result_to_text(std::slice::from_ref(&value), &one(ty.clone()), &table);
             let text = format!("[{}]", compact.unwrap());
@@ -584,20 +601,50 @@ mod tests {
     #[test]
     fn what_is_not_well_formed_is_left_to_the_other_reader() {
         for text in [
-            "[1,]", "[01]", "[1.0]", "[-0]", "[256]", "[1", "[1]x", "[\"1\"]", "[[1]]", "{\"a\":1}",
-            "1", "", "[1e1]", "[+1]",
+            "[1,]",
+            "[01]",
+            "[1.0]",
+            "[-0]",
+            "[256]",
+            "[1",
+            "[1]x",
+            "[\"1\"]",
+            "[[1]]",
+            "{\"a\":1}",
+            "1",
+            "",
+            "[1e1]",
+            "[+1]",
         ] {
-            assert_eq!(arguments(text, &one(IType::U8).arguments, &()), None, "{text}");
+            assert_eq!(
+                arguments(text, &one(IType::U8).arguments, &()),
+                None,
+                "{text}"
+            );
         }
         for text in ["[\"\\ud800\"]", "[\"\u{1}\"]", "[\"a]", "[\"\\\"]"] {
-            assert_eq!(arguments(text, &one(IType::String).arguments, &()), None, "{text}");
+            assert_eq!(
+                arguments(text, &one(IType::String).arguments, &()),
+                None,
+                "{text}"
+            );
         }
         assert_eq!(
-            arguments(" [ [ 1 , 20,255 ] ] ", &one(IType::ByteArray).arguments, &()),
+            arguments(
+                " [ [ 1 , 20,255 ] ] ",
+                &one(IType::ByteArray).arguments,
+                &()
+            ),
             Some(vec![IValue::ByteArray(vec![1, 20, 255])])
         );
-        assert_eq!(arguments("[[256]]", &one(IType::ByteArray).arguments, &()), None);
-        assert_eq!(arguments("[[256,1]]", &one(IType::ByteArray).arguments, &()), None);
+        assert_eq!(
+            arguments("[[256]]", &one(IType::ByteArray).arguments, &()),
+            None
+        );
+        assert_eq!(
+            arguments("[[256,1]]", &one(IType::ByteArray).arguments, &()),
+            None
+        );
     }
 
     #[test]

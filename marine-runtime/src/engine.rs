@@ -1,0 +1,220 @@
+//! An engine with the modules it has compiled.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use wasmparser::{Validator, WasmFeatures};
+
+use crate::backend::{BackendError, CompileOptions, CompiledModule, WasmBackend};
+
+/// Stack of a guest in bytes: what a thread with 2 MiB of stack can give.
+pub const DEFAULT_STACK_SIZE: usize = 1 << 20;
+
+/// A Wasm engine and the modules it has compiled; cheap to clone, shared by services.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    backend: Arc<dyn WasmBackend>,
+    cache: Arc<ModuleCache>,
+}
+
+type Key = (blake3::Hash, CompileOptions);
+
+/// Compiled modules by content.
+#[derive(Default)]
+struct ModuleCache {
+    folder: Option<PathBuf>,
+    modules: Mutex<HashMap<Key, Weak<dyn CompiledModule>>>,
+}
+
+impl std::fmt::Debug for ModuleCache {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "ModuleCache({:?})", self.folder)
+    }
+}
+
+impl Engine {
+    /// An engine of your own.
+    #[must_use]
+    pub fn new(backend: Arc<dyn WasmBackend>) -> Self {
+        Self {
+            backend,
+            cache: Arc::default(),
+        }
+    }
+
+    /// Wasmer: the default.
+    #[cfg(feature = "wasmer")]
+    #[must_use]
+    pub fn wasmer() -> Self {
+        Self::new(Arc::new(crate::backend::WasmerBackend::new()))
+    }
+
+    /// Wasmtime.
+    ///
+    /// # Errors
+    /// A machine that the engine does not know.
+    #[cfg(feature = "wasmtime")]
+    pub fn wasmtime() -> Result<Self, BackendError> {
+        let backend = crate::backend::WasmtimeBackend::new(DEFAULT_STACK_SIZE)?;
+        Ok(Self::new(Arc::new(backend)))
+    }
+
+    /// Keeps machine code in `folder`, for the next start.
+    ///
+    /// The folder must belong to the host alone: what is in it is executed. Each file carries the
+    /// hash of its machine code; one that does not agree is compiled again.
+    #[must_use]
+    pub fn with_cache_folder(self, folder: impl Into<PathBuf>) -> Self {
+        let cache = ModuleCache {
+            folder: Some(folder.into()),
+            modules: Mutex::default(),
+        };
+        Self {
+            backend: self.backend,
+            cache: Arc::new(cache),
+        }
+    }
+
+    /// The engine itself.
+    #[must_use]
+    pub fn backend(&self) -> &dyn WasmBackend {
+        &*self.backend
+    }
+
+    /// Compiles a module, or finds it: in memory while some service uses it, then on disk.
+    ///
+    /// # Errors
+    /// Code that is invalid or uses what it may not.
+    pub fn compile(
+        &self,
+        wasm: &[u8],
+        options: &CompileOptions,
+    ) -> Result<Arc<dyn CompiledModule>, BackendError> {
+        let hash = blake3::hash(wasm);
+        let key = (hash, *options);
+        {
+            let modules = self
+                .cache
+                .modules
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(module) = modules.get(&key).and_then(Weak::upgrade) {
+                return Ok(module);
+            }
+        }
+        let file = self
+            .cache
+            .folder
+            .as_deref()
+            .map(|folder| self.file(folder, hash, options));
+        let module = match file.as_deref().and_then(|file| self.load(file, options)) {
+            Some(module) => module,
+            None => {
+                validate(wasm, options)?;
+                let module = self.backend.compile(wasm, options)?;
+                if let Some(file) = &file
+                    && let Err(error) = store(file, &*module)
+                {
+                    tracing::warn!(file = %file.display(), %error, "compiled module not kept");
+                }
+                module
+            }
+        };
+        let mut modules = self
+            .cache
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(key, Arc::downgrade(&module));
+        Ok(module)
+    }
+
+    fn file(&self, folder: &Path, hash: blake3::Hash, options: &CompileOptions) -> PathBuf {
+        let engine = blake3::hash(self.backend.fingerprint(options).as_bytes());
+        let engine = engine.to_hex();
+        let short = engine.get(..16).unwrap_or_default();
+        folder.join(format!(
+            "{}-{short}-{}.bin",
+            self.backend.name(),
+            hash.to_hex()
+        ))
+    }
+
+    #[expect(unsafe_code, reason = "machine code cannot be checked")]
+    fn load(&self, file: &Path, options: &CompileOptions) -> Option<Arc<dyn CompiledModule>> {
+        let expected = fs::read_to_string(checksum(file)).ok()?;
+        let bytes = fs::read(file).ok()?;
+        if blake3::hash(&bytes).to_hex().as_str() != expected.trim() {
+            tracing::warn!(file = %file.display(), "a compiled module was damaged");
+            return None;
+        }
+        drop(bytes);
+        // SAFETY: the name of the file has the fingerprint of this engine, its content is what was
+        // written under that name, and the folder belongs to the host.
+        match unsafe { self.backend.load(file, options) } {
+            Ok(module) => Some(module),
+            Err(error) => {
+                tracing::debug!(file = %file.display(), %error, "a compiled module is of no use");
+                None
+            }
+        }
+    }
+}
+
+/// Checks a module against what all engines here support and its options allow.
+fn validate(wasm: &[u8], options: &CompileOptions) -> Result<(), BackendError> {
+    let mut features = WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::FLOATS
+        | WasmFeatures::GC_TYPES;
+    features.set(WasmFeatures::SIMD, options.simd);
+    match Validator::new_with_features(features).validate_all(wasm) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let hint = if !options.simd && error.to_string().contains("SIMD") {
+                " (a module may use SIMD when its configuration says `simd = true`)"
+            } else {
+                ""
+            };
+            Err(BackendError::Compile {
+                reason: format!("{error}{hint}"),
+            })
+        }
+    }
+}
+
+fn checksum(file: &Path) -> PathBuf {
+    file.with_extension("b3")
+}
+
+/// Writes machine code and its checksum, each at once or not at all.
+fn store(file: &Path, module: &dyn CompiledModule) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = module.serialize()?;
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    write_at_once(file, &bytes)?;
+    write_at_once(&checksum(file), blake3::hash(&bytes).to_hex().as_bytes())?;
+    Ok(())
+}
+
+fn write_at_once(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = file.with_extension(format!(
+        "{}.{:x}.tmp",
+        std::process::id(),
+        rand::random::<u64>()
+    ));
+    fs::write(&temporary, bytes)?;
+    fs::rename(&temporary, file).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}

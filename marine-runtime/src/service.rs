@@ -1,0 +1,482 @@
+//! A service: modules that are linked and called through the last of them.
+
+pub mod config;
+mod host;
+mod link;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use serde_json::Value;
+
+use self::config::{ConfigError, ServiceConfig};
+use self::link::{Blueprint, Linked};
+use crate::{
+    CallParameters,
+    adapter::{ExecutionError, ExportedFunction, LinkedModule},
+    backend::{BackendError, Trap},
+    control::{CancelHandle, Control},
+    engine::Engine,
+    interface::Interface,
+    itypes::{
+        IValue,
+        json::{self, ArgumentsError, ResultError},
+    },
+    module::ModuleError,
+};
+
+/// A service that cannot be created, or a call that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file.
+    #[error("IOError: {action} {path:?}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A module is malformed.
+    #[error("engine error: {0}")]
+    Module(#[from] ModuleError),
+    /// The engine refused a module.
+    #[error("engine error: module '{module}': {source}")]
+    Backend {
+        /// The module.
+        module: String,
+        /// Why.
+        source: BackendError,
+    },
+    /// Modules that do not fit together.
+    #[error("engine error: {reason}")]
+    Link {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The initialisation of a module failed.
+    #[error("engine error: module '{module}' failed in {function}: {trap}")]
+    Start {
+        /// The module.
+        module: String,
+        /// `_initialize` or `_start`.
+        function: &'static str,
+        /// Why.
+        trap: Trap,
+    },
+    /// There is no such module.
+    #[error("module with name \"{module}\" is missing")]
+    NoModule {
+        /// The name.
+        module: String,
+    },
+    /// There is no such function.
+    #[error("function with name `{function}` is missing")]
+    NoFunction {
+        /// The name.
+        function: String,
+    },
+    /// Arguments that do not fit.
+    #[error(
+        "arguments from json deserialization error in module \"{module}\", function \"{function}\": {source}"
+    )]
+    Arguments {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// What does not fit.
+        source: ArgumentsError,
+    },
+    /// A result that does not fit.
+    #[error(
+        "output to json serialization error in module \"{module}\", function \"{function}\": {source}"
+    )]
+    Result {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// What does not fit.
+        source: ResultError,
+    },
+    /// The call failed.
+    #[error("engine error: {source}")]
+    Execution {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// Why.
+        source: Box<ExecutionError>,
+    },
+    /// The call was stopped; the service is created anew before the next one.
+    #[error("call of function \"{function}\" of module \"{module}\" was stopped: {trap}")]
+    Interrupted {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// Deadline or cancellation.
+        trap: Trap,
+    },
+    /// It failed, and before that requests for memory were refused.
+    #[error(
+        "Engine error when OOM suspected ({rejected} failed allocations), original error: {source}"
+    )]
+    OutOfMemory {
+        /// How many requests.
+        rejected: u32,
+        /// The error.
+        source: Box<ServiceError>,
+    },
+}
+
+/// How much memory a service takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Bytes of linear memory of each module.
+    pub modules: Vec<(String, u64)>,
+    /// Refused requests for memory since the last successful call.
+    pub allocation_rejects: u32,
+}
+
+impl fmt::Display for MemoryStats {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, size) in &self.modules {
+            writeln!(formatter, "{name} - {:.1} KiB", *size as f64 / 1024.0)?;
+        }
+        write!(
+            formatter,
+            "Allocation rejects - {}",
+            self.allocation_rejects
+        )
+    }
+}
+
+/// Modules that are linked and called through the last of them, the facade.
+///
+/// A service is one thread's at a time; calls block. Give each call a deadline: a call that is
+/// stopped by it, or by a [`CancelHandle`], leaves the service to be created anew by the next call.
+pub struct Service {
+    blueprint: Blueprint,
+    control: Arc<Control>,
+    parameters: SharedParameters,
+    linked: Option<Linked>,
+}
+
+/// The parameters of the call that runs, as host functions see them.
+type SharedParameters = Arc<Mutex<Arc<CallParameters>>>;
+
+impl fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Service")
+            .field("modules", &self.blueprint.names())
+            .finish()
+    }
+}
+
+impl Service {
+    /// Loads, compiles, links and starts the modules of `config`.
+    ///
+    /// # Errors
+    /// A configuration without modules, files that cannot be read, modules that are malformed or do
+    /// not fit together, a module that fails when it starts.
+    pub fn new(config: ServiceConfig, engine: &Engine) -> Result<Self, ServiceError> {
+        Self::with_deadline(config, engine, None)
+    }
+
+    /// The same, done by `deadline`.
+    ///
+    /// # Errors
+    /// See [`Service::new`]; modules that do not start in time.
+    pub fn with_deadline(
+        config: ServiceConfig,
+        engine: &Engine,
+        deadline: Option<Instant>,
+    ) -> Result<Self, ServiceError> {
+        let control = Arc::new(Control::new(config.total_memory_limit.unwrap_or(u64::MAX)));
+        let blueprint = Blueprint::prepare(config, engine)?;
+        let parameters = SharedParameters::default();
+        let mut service = Self {
+            blueprint,
+            control,
+            parameters,
+            linked: None,
+        };
+        service.control.begin(deadline);
+        let started = service.start();
+        service.control.end();
+        started?;
+        Ok(service)
+    }
+
+    /// Calls a function of the facade: JSON arguments in, JSON result out, with the fields of
+    /// records in order of declaration.
+    ///
+    /// # Errors
+    /// A function that does not exist, arguments that do not fit, a trap, a deadline that passed.
+    pub fn call(
+        &mut self,
+        function: &str,
+        arguments: &str,
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<String, ServiceError> {
+        self.run(
+            None,
+            function,
+            parameters,
+            deadline,
+            |module, exported| {
+                let fail = |source| arguments_error(module, function, source);
+                json::arguments_from_text(arguments, &exported.function, &*module.section)
+                    .map_err(fail)
+            },
+            |module, exported, values| {
+                json::result_to_text(&values, &exported.function, &*module.section)
+            },
+        )
+    }
+
+    /// Calls a function of the facade with JSON documents. The result has lost the order of the
+    /// fields of records.
+    ///
+    /// # Errors
+    /// See [`Service::call`].
+    pub fn call_value(
+        &mut self,
+        function: &str,
+        arguments: &Value,
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<Value, ServiceError> {
+        self.run(
+            None,
+            function,
+            parameters,
+            deadline,
+            |module, exported| {
+                let fail = |source| arguments_error(module, function, source);
+                json::arguments_from_value(arguments, &exported.function, &*module.section)
+                    .map_err(fail)
+            },
+            |module, exported, values| {
+                json::result_to_value(&values, &exported.function, &*module.section)
+            },
+        )
+    }
+
+    /// Calls a function of the facade with interface values.
+    ///
+    /// # Errors
+    /// See [`Service::call`].
+    pub fn call_values(
+        &mut self,
+        function: &str,
+        arguments: &[IValue],
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<IValue>, ServiceError> {
+        self.run(
+            None,
+            function,
+            parameters,
+            deadline,
+            |_, _| Ok(arguments.to_vec()),
+            |_, _, values| Ok(values),
+        )
+    }
+
+    /// Calls a function of any module of the service: for tools and tests.
+    ///
+    /// # Errors
+    /// See [`Service::call`].
+    pub fn call_module(
+        &mut self,
+        module: &str,
+        function: &str,
+        arguments: &str,
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<String, ServiceError> {
+        self.run(
+            Some(module),
+            function,
+            parameters,
+            deadline,
+            |module, exported| {
+                let fail = |source| arguments_error(module, function, source);
+                json::arguments_from_text(arguments, &exported.function, &*module.section)
+                    .map_err(fail)
+            },
+            |module, exported, values| {
+                json::result_to_text(&values, &exported.function, &*module.section)
+            },
+        )
+    }
+
+    /// The interface of the facade.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.blueprint
+            .facade()
+            .map(|section| Interface::of(section))
+            .unwrap_or_default()
+    }
+
+    /// The interface of each module, in order of configuration.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<(String, Interface)> {
+        self.blueprint.interfaces()
+    }
+
+    /// How much memory the modules take.
+    pub fn memory_stats(&mut self) -> MemoryStats {
+        let modules = match &mut self.linked {
+            Some(linked) => linked.memory_sizes(),
+            None => Vec::new(),
+        };
+        MemoryStats {
+            modules,
+            allocation_rejects: self.control.rejected(),
+        }
+    }
+
+    /// Stops calls from another thread.
+    #[must_use]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle::new(Arc::clone(&self.control))
+    }
+
+    /// Whether the next call creates the service anew, since the last one was stopped.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.linked.is_none()
+    }
+
+    fn start(&mut self) -> Result<(), ServiceError> {
+        self.control.reset_memory();
+        let linked = self.blueprint.link(&self.control, &self.parameters);
+        self.linked = Some(linked.map_err(|error| self.suspect_memory(error))?);
+        Ok(())
+    }
+
+    fn run<T>(
+        &mut self,
+        module: Option<&str>,
+        function: &str,
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+    ) -> Result<T, ServiceError> {
+        self.control.begin(deadline);
+        let outcome = self.run_within(module, function, parameters, arguments, result);
+        self.control.end();
+        match outcome {
+            Ok(value) => {
+                self.control.forget_rejected();
+                Ok(value)
+            }
+            Err(error) => Err(self.suspect_memory(error)),
+        }
+    }
+
+    fn run_within<T>(
+        &mut self,
+        module: Option<&str>,
+        function: &str,
+        parameters: &CallParameters,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+    ) -> Result<T, ServiceError> {
+        if self.linked.is_none() {
+            self.start()?;
+        }
+        let missing = || ServiceError::NoModule {
+            module: module.unwrap_or_default().to_owned(),
+        };
+        let linked = self.linked.as_mut().ok_or_else(missing)?;
+        let callee = linked.module(module).ok_or_else(missing)?;
+        let exported = callee
+            .functions
+            .get(function)
+            .ok_or_else(|| ServiceError::NoFunction {
+                function: function.to_owned(),
+            })?;
+        let values = arguments(&callee, exported)?;
+        *self
+            .parameters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(parameters.clone());
+        let outcome = callee.call(&mut *linked.store, exported, &values);
+        linked.flush();
+        match outcome {
+            Ok(values) => {
+                result(&callee, exported, values).map_err(|source| ServiceError::Result {
+                    module: callee.name.clone(),
+                    function: function.to_owned(),
+                    source,
+                })
+            }
+            Err(source) => {
+                let interruption = source.trap.as_ref().filter(|trap| trap.is_interruption());
+                let error = match interruption {
+                    Some(trap) => ServiceError::Interrupted {
+                        module: callee.name.clone(),
+                        function: function.to_owned(),
+                        trap: trap.clone(),
+                    },
+                    None => ServiceError::Execution {
+                        module: callee.name.clone(),
+                        function: function.to_owned(),
+                        source: Box::new(source),
+                    },
+                };
+                let stopped = matches!(error, ServiceError::Interrupted { .. });
+                if stopped || self.blueprint.recreate_after_trap() {
+                    self.linked = None;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn suspect_memory(&self, error: ServiceError) -> ServiceError {
+        let fits = matches!(
+            error,
+            ServiceError::Execution { .. }
+                | ServiceError::Backend { .. }
+                | ServiceError::Start { .. }
+        );
+        match self.control.rejected() {
+            rejected if rejected > 0 && fits => ServiceError::OutOfMemory {
+                rejected,
+                source: Box::new(error),
+            },
+            _ => error,
+        }
+    }
+}
+
+fn arguments_error(module: &LinkedModule, function: &str, source: ArgumentsError) -> ServiceError {
+    ServiceError::Arguments {
+        module: module.name.clone(),
+        function: function.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

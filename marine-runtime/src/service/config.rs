@@ -1,0 +1,284 @@
+//! What a service is made of, in code or as TOML.
+
+mod toml;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::host::RESERVED;
+use crate::{HostApi, limits::MAX_MODULES};
+
+/// Message mask of a logger that lets everything through.
+pub const LOG_ALL: i32 = i32::MAX;
+
+/// A configuration that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("IOError: failed to load {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or has keys or values that do not belong.
+    #[error("parsing config error: {file}: {reason}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// Line, key, value and what was expected.
+        reason: String,
+    },
+    /// A path that does not exist.
+    #[error("IOError: Failed to canonicalize path {path:?}: {source}")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A configuration that contradicts itself.
+    #[error("InvalidConfig: {0}")]
+    Invalid(String),
+}
+
+/// A service.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Modules in the order in which they are linked; the last is called from outside.
+    pub modules: Vec<ModuleConfig>,
+    /// Most bytes of memory of all modules together; `None`: as much as they can address.
+    pub total_memory_limit: Option<u64>,
+    /// Where relative mapped directories begin; the process's directory by default.
+    pub working_dir: PathBuf,
+    /// Id of the service, which modules find in their environment as `service_id`.
+    pub service_id: Option<String>,
+    /// Environment of all modules; stronger than that of a module.
+    pub envs: BTreeMap<String, String>,
+    /// Whether the service is created anew after a module trapped. Without it the module goes on
+    /// with whatever state it is in.
+    pub recreate_after_trap: bool,
+}
+
+/// A module of a service.
+#[derive(Clone, Debug)]
+pub struct ModuleConfig {
+    /// Its name, by which others import it.
+    pub name: String,
+    /// Where its bytes are.
+    pub source: ModuleSource,
+    /// Whether it may log.
+    pub logger_enabled: bool,
+    /// Which targets of messages it may log; messages without a target pass.
+    pub logging_mask: i32,
+    /// Its environment.
+    pub envs: BTreeMap<String, String>,
+    /// Directories it sees: name in the module, directory of the host.
+    pub mapped_dirs: BTreeMap<String, PathBuf>,
+    /// Whether it finds the host's directories in its environment under their names. Modules with
+    /// mounted binaries need that to name files to them.
+    pub expose_host_paths: bool,
+    /// Programs of the host that it may call: import name, program.
+    pub mounted_binaries: BTreeMap<String, PathBuf>,
+    /// Where mounted binaries run.
+    pub working_dir: Option<PathBuf>,
+    /// Whether it may use 128-bit SIMD.
+    pub simd: bool,
+}
+
+/// Where the bytes of a module are.
+#[derive(Clone, Debug)]
+pub enum ModuleSource {
+    /// In a file.
+    File(PathBuf),
+    /// In memory.
+    Bytes(Arc<[u8]>),
+}
+
+impl ServiceConfig {
+    /// A service of these modules without limits and directories of its own.
+    #[must_use]
+    pub fn new(modules: Vec<ModuleConfig>) -> Self {
+        Self {
+            modules,
+            total_memory_limit: None,
+            working_dir: PathBuf::from("."),
+            service_id: None,
+            envs: BTreeMap::new(),
+            recreate_after_trap: false,
+        }
+    }
+
+    /// Checks names and counts.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |reason: String| Err(ConfigError::Invalid(reason));
+        if self.modules.is_empty() {
+            return invalid("config should contain at least one module".to_owned());
+        }
+        if self.modules.len() > MAX_MODULES {
+            return invalid(format!(
+                "config contains {} modules, at most {MAX_MODULES} are allowed",
+                self.modules.len()
+            ));
+        }
+        let mut names = BTreeSet::new();
+        for module in &self.modules {
+            let name = module.name.as_str();
+            let reserved = HostApi::from_namespace(name).is_some()
+                || matches!(name, "wasi_snapshot_preview1" | "wasi_unstable");
+            if reserved || name.is_empty() {
+                return invalid(format!("a module can't have the reserved name '{name}'"));
+            }
+            if !names.insert(name) {
+                return invalid(format!(
+                    "module with name '{name}' already loaded into Marine, please specify another \
+                     name"
+                ));
+            }
+            for binary in module.mounted_binaries.keys() {
+                if RESERVED.contains(&binary.as_str()) {
+                    return invalid(format!(
+                        "module '{name}' mounts a binary under the reserved name '{binary}'"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes environments and paths of the modules.
+    pub(super) fn resolve(&mut self) {
+        for module in &mut self.modules {
+            if let Some(id) = &self.service_id {
+                module.envs.insert("service_id".to_owned(), id.clone());
+            }
+            module.envs.extend(self.envs.clone());
+            for (name, folder) in &mut module.mapped_dirs {
+                *folder = self.working_dir.join(&*folder);
+                if module.expose_host_paths {
+                    module
+                        .envs
+                        .insert(name.clone(), folder.display().to_string());
+                }
+            }
+            if let Some(level) = log_level(&module.name) {
+                module.envs.insert("WASM_LOG".to_owned(), level);
+            }
+            module
+                .working_dir
+                .get_or_insert_with(|| self.working_dir.clone());
+        }
+    }
+}
+
+impl ModuleConfig {
+    /// A module that may log, and nothing else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, source: ModuleSource) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            logger_enabled: true,
+            logging_mask: LOG_ALL,
+            envs: BTreeMap::new(),
+            mapped_dirs: BTreeMap::new(),
+            expose_host_paths: true,
+            mounted_binaries: BTreeMap::new(),
+            working_dir: None,
+            simd: false,
+        }
+    }
+
+    /// A module in memory that may log, and nothing else.
+    #[must_use]
+    pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::new(name, ModuleSource::Bytes(bytes.into()))
+    }
+
+    /// A module in a file that may log, and nothing else.
+    #[must_use]
+    pub fn from_file(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self::new(name, ModuleSource::File(path.into()))
+    }
+}
+
+/// The level that the host's variable `WASM_LOG` has for a module: `level` or `module=level`,
+/// separated by commas.
+fn log_level(module: &str) -> Option<String> {
+    level_of(&std::env::var("WASM_LOG").ok()?, module)
+}
+
+fn level_of(filter: &str, module: &str) -> Option<String> {
+    let level = |text: &str| match text.to_ascii_lowercase().as_str() {
+        "off" => Some("off"),
+        "error" => Some("ERROR"),
+        "warn" => Some("WARN"),
+        "info" => Some("INFO"),
+        "debug" => Some("DEBUG"),
+        "trace" => Some("TRACE"),
+        _ => None,
+    };
+    let mut default = None;
+    let mut own = None;
+    for part in filter
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let mut sides = part.splitn(3, '=');
+        match (sides.next().unwrap_or_default(), sides.next(), sides.next()) {
+            (text, None, _) => match level(text) {
+                Some(level) => default = default.or(Some(level)),
+                None if text == module => own = Some("TRACE"),
+                None => {}
+            },
+            (name, Some(""), None) if name == module => own = Some("TRACE"),
+            (name, Some(text), None) if name == module => own = level(text).or(own),
+            (_, Some(_), None) => {}
+            _ => tracing::warn!(part, "a part of WASM_LOG has more than one `=`"),
+        }
+    }
+    own.or(default).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_filters() {
+        assert_eq!(level_of("info,a=debug,b=", "a").as_deref(), Some("DEBUG"));
+        assert_eq!(level_of("info,a=debug,b=", "b").as_deref(), Some("TRACE"));
+        assert_eq!(level_of("INFO,warn", "c").as_deref(), Some("INFO"));
+        assert_eq!(level_of("c", "c").as_deref(), Some("TRACE"));
+        assert_eq!(level_of("a=b=c", "a"), None);
+    }
+
+    #[test]
+    fn names_that_collide() {
+        let module = |name: &str| ModuleConfig::from_bytes(name, Vec::new());
+        let check = |names: &[&str]| {
+            let modules = names.iter().map(|name| module(name)).collect();
+            ServiceConfig::new(modules)
+                .check()
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["a", "b"]), Ok(()));
+        assert!(check(&[]).unwrap_err().contains("at least one module"));
+        assert!(
+            check(&["a", "a"])
+                .unwrap_err()
+                .contains("'a' already loaded")
+        );
+        assert!(
+            check(&["__marine_host_api_v3"])
+                .unwrap_err()
+                .contains("reserved")
+        );
+    }
+}
