@@ -331,7 +331,7 @@ impl Service {
     pub fn interface(&self) -> Interface {
         self.blueprint
             .facade()
-            .map(|section| Interface::of(section))
+            .map(Interface::of)
             .unwrap_or_default()
     }
 

@@ -172,7 +172,7 @@ fn fd_fdstat_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
             (
                 REGULAR_FILE,
                 if open.append { FLAG_APPEND } else { 0 },
-                u64::MAX & !denied,
+                !denied,
             )
         }
         Some(_) => (DIRECTORY, 0, u64::MAX),
