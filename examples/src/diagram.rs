@@ -31,7 +31,9 @@ pub fn render(path: &Path, names: &Names, heading: &Heading) -> String {
         peers
             .iter()
             .position(|known| known == peer)
-            .map_or(LEFT - 40.0, |index| LEFT + COLUMN / 2.0 + COLUMN * index as f64)
+            .map_or(LEFT - 40.0, |index| {
+                LEFT + COLUMN / 2.0 + COLUMN * index as f64
+            })
     };
     let steps: Vec<_> = path.steps().iter().collect();
     let height = TOP + ROW * (steps.len() as f64 + 1.0);
@@ -41,12 +43,12 @@ pub fn render(path: &Path, names: &Names, heading: &Heading) -> String {
         let (x, name) = (column(peer), escape(&names.of(peer)));
         let id = escape(&peer.to_string());
         // Writing into a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<g class=\"peer\"><title>{id}</title>\
              <rect x=\"{}\" y=\"14\" width=\"150\" height=\"34\" rx=\"6\"/>\
              <text x=\"{x}\" y=\"36\">{name}</text>\
-             <line x1=\"{x}\" y1=\"48\" x2=\"{x}\" y2=\"{height}\"/></g>\n",
+             <line x1=\"{x}\" y1=\"48\" x2=\"{x}\" y2=\"{height}\"/></g>",
             x - 75.0
         );
     }
@@ -62,8 +64,11 @@ pub fn render(path: &Path, names: &Names, heading: &Heading) -> String {
         svg.push_str(&mark(&step.kind, x, y, names, &column));
         svg.push('\n');
     }
-    let lines: String =
-        heading.lines.iter().map(|line| format!("<p>{}</p>\n", escape(line))).collect();
+    let lines: String = heading
+        .lines
+        .iter()
+        .map(|line| format!("<p>{}</p>\n", escape(line)))
+        .collect();
     let title = escape(&heading.title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
@@ -88,21 +93,39 @@ fn mark(
     column: &impl Fn(&PeerId) -> f64,
 ) -> String {
     let label = |text: &str| {
-        format!("<text class=\"label\" x=\"{}\" y=\"{}\">{}</text>", x + 10.0, y + 4.0, escape(text))
+        format!(
+            "<text class=\"label\" x=\"{}\" y=\"{}\">{}</text>",
+            x + 10.0,
+            y + 4.0,
+            escape(text)
+        )
     };
     match kind {
-        StepKind::Executed { calls, next, took_ms, verified, error } => {
+        StepKind::Executed {
+            calls,
+            next,
+            took_ms,
+            verified,
+            error,
+        } => {
             let class = if *verified { "verified" } else { "refused" };
             let mut details = vec![format!("ran {took_ms:.2} ms")];
             details.extend(calls.iter().map(|call| format!("asks for {call}")));
-            details.extend(next.iter().map(|peer| format!("sends to {}", names.of(peer))));
+            details.extend(
+                next.iter()
+                    .map(|peer| format!("sends to {}", names.of(peer))),
+            );
             details.extend(error.clone());
             format!(
                 "<g><title>{}</title><circle class=\"run {class}\" cx=\"{x}\" cy=\"{y}\" r=\"6\"/></g>",
                 escape(&details.join("\n"))
             )
         }
-        StepKind::Called { function, took_ms, ok } => {
+        StepKind::Called {
+            function,
+            took_ms,
+            ok,
+        } => {
             let class = if *ok { "call" } else { "call failed" };
             format!(
                 "<g><title>{} took {took_ms:.2} ms</title>\
@@ -171,9 +194,15 @@ mod tests {
     #[test]
     fn nothing_from_outside_becomes_markup() {
         assert_eq!(escape("<script>\"'&"), "&lt;script&gt;&quot;&#39;&amp;");
-        let heading = Heading { title: "<b>".to_owned(), lines: vec!["<i>".to_owned()] };
+        let heading = Heading {
+            title: "<b>".to_owned(),
+            lines: vec!["<i>".to_owned()],
+        };
         let page = render(&Path::default(), &Names::default(), &heading);
         assert!(!page.contains("<b>") && !page.contains("<i>"));
-        assert!(!page.contains("http"), "the page needs nothing from elsewhere");
+        assert!(
+            !page.contains("http"),
+            "the page needs nothing from elsewhere"
+        );
     }
 }

@@ -21,12 +21,18 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// Something went wrong on the way.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { code: FAILED, message: message.to_string() }
+        Self {
+            code: FAILED,
+            message: message.to_string(),
+        }
     }
 
     /// The user gave something that cannot be used.
     pub fn input(message: impl fmt::Display) -> Self {
-        Self { code: BAD_INPUT, message: message.to_string() }
+        Self {
+            code: BAD_INPUT,
+            message: message.to_string(),
+        }
     }
 
     /// Prints the message on stderr; the exit code says the rest.

@@ -10,4 +10,5 @@ pub mod path;
 pub mod samples;
 pub mod script;
 pub mod signals;
+pub mod survey;
 pub mod table;

@@ -1,12 +1,13 @@
 //! A network in one process: several peers on loopback that know each other.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use particle::{KeyPair, PeerId};
-use peer_core::config::PeerConfig;
-use peer_core::host::FunctionHost;
-use peer_core::peer::{Observer, Peer, PeerEvent};
+use peer_core::config::{HumanDuration, ModuleConfig, PeerConfig, ServiceConfig};
+use peer_core::peer::{Observer, Peer, PeerBuilder, PeerEvent};
 
 use crate::failure::{Failure, Result};
 use crate::path::Names;
@@ -27,18 +28,21 @@ pub struct LocalNetwork {
 pub struct Recorder(Mutex<Vec<PeerEvent>>);
 
 impl LocalNetwork {
-    /// Starts peers, one for each host of functions, with random keys and ports, and waits until
-    /// all of them are connected.
+    /// Starts peers with random keys and ports and waits until all of them are connected. `extend`
+    /// adds to each one, by its place from 0, what it is to have besides the builtin functions.
     ///
     /// # Errors
     /// A peer does not start, or they do not find each other.
     pub async fn start(
-        hosts: Vec<Arc<dyn FunctionHost>>,
-        observers: &[Arc<dyn Observer>],
+        count: usize,
+        extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
         let recorder = Arc::new(Recorder::default());
-        let mut network = Self { peers: Vec::new(), recorder };
-        for host in hosts {
+        let mut network = Self {
+            peers: Vec::new(),
+            recorder,
+        };
+        for index in 0..count {
             let config = PeerConfig {
                 listen_ip: std::net::Ipv4Addr::LOCALHOST.into(),
                 tcp_port: 0,
@@ -47,14 +51,12 @@ impl LocalNetwork {
                 bootstrap_nodes: network.bootstrap_nodes(),
                 ..PeerConfig::default()
             };
-            let mut builder = Peer::builder(random_key()?)
+            let builder = Peer::builder(random_key()?)
                 .config(config)
-                .functions(host)
                 .observer(network.recorder.clone());
-            for observer in observers {
-                builder = builder.observer(observer.clone());
-            }
-            network.peers.push(builder.start().await.map_err(Failure::new)?);
+            network
+                .peers
+                .push(extend(index, builder).start().await.map_err(Failure::new)?);
         }
         network.wait_until_connected().await?;
         Ok(network)
@@ -103,31 +105,41 @@ impl LocalNetwork {
     }
 
     async fn wait_until_connected(&self) -> Result<()> {
-        let Some((first, others)) = self.peers.split_first() else { return Ok(()) };
+        let Some((first, others)) = self.peers.split_first() else {
+            return Ok(());
+        };
         let connected = async {
-            while !others.iter().all(|peer| first.network().is_connected(&peer.peer_id())) {
+            while !others
+                .iter()
+                .all(|peer| first.network().is_connected(&peer.peer_id()))
+            {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, connected).await.map_err(|_| {
-            let missing = others
-                .iter()
-                .filter(|peer| !first.network().is_connected(&peer.peer_id()))
-                .map(|peer| peer.peer_id().to_string());
-            let missing: Vec<String> = missing.collect();
-            Failure::new(format_args!(
-                "after {} s these peers are not connected: {}",
-                PATIENCE.as_secs(),
-                missing.join(", ")
-            ))
-        })
+        tokio::time::timeout(PATIENCE, connected)
+            .await
+            .map_err(|_| {
+                let missing = others
+                    .iter()
+                    .filter(|peer| !first.network().is_connected(&peer.peer_id()))
+                    .map(|peer| peer.peer_id().to_string());
+                let missing: Vec<String> = missing.collect();
+                Failure::new(format_args!(
+                    "after {} s these peers are not connected: {}",
+                    PATIENCE.as_secs(),
+                    missing.join(", ")
+                ))
+            })
     }
 }
 
 impl Recorder {
     /// What happened so far.
     pub fn events(&self) -> Vec<PeerEvent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -147,4 +159,38 @@ impl Observer for Recorder {
 pub fn random_key() -> Result<KeyPair> {
     let config = peer_core::config::KeyPairConfig::default();
     peer_core::peer::load_key(&config, None).map_err(Failure::new)
+}
+
+/// The service `sampler`, whose module lies beside the examples' sources.
+pub fn sampler() -> ServiceConfig {
+    service(
+        "sampler",
+        vec![PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/wasm/sampler.wasm"
+        ))],
+    )
+}
+
+/// A service of these modules, each called like its file, the facade last.
+pub fn service(name: &str, files: Vec<PathBuf>) -> ServiceConfig {
+    let modules = files.into_iter().map(|path| ModuleConfig {
+        name: path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        path,
+        envs: BTreeMap::new(),
+        mapped_dirs: BTreeMap::new(),
+        logger_enabled: true,
+    });
+    ServiceConfig {
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        modules: modules.collect(),
+        memory_limit: None,
+        call_timeout: HumanDuration::from_secs(20),
+        max_queued_calls: 1024,
+    }
 }

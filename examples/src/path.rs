@@ -84,7 +84,11 @@ impl Path {
             .filter_map(|event| {
                 let at_ms = event.at.duration_since(start).unwrap_or_default();
                 let kind = step(&event.kind)?;
-                Some(Step { at_ms: milliseconds(at_ms), peer: event.peer, kind })
+                Some(Step {
+                    at_ms: milliseconds(at_ms),
+                    peer: event.peer,
+                    kind,
+                })
             })
             .collect();
         steps.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
@@ -99,7 +103,11 @@ impl Path {
     /// Peers the particle visited, by their first step.
     pub fn peers(&self) -> Vec<PeerId> {
         let mut seen = BTreeSet::new();
-        self.steps.iter().map(|step| step.peer).filter(|peer| seen.insert(*peer)).collect()
+        self.steps
+            .iter()
+            .map(|step| step.peer)
+            .filter(|peer| seen.insert(*peer))
+            .collect()
     }
 
     /// Whether every run verified all signatures and nobody refused the particle.
@@ -114,7 +122,13 @@ impl Path {
     pub fn rows(&self, names: &Names) -> Vec<Vec<String>> {
         let rows = self.steps.iter().filter_map(|step| {
             let (what, verified) = match &step.kind {
-                StepKind::Executed { calls, next, verified, error, .. } => {
+                StepKind::Executed {
+                    calls,
+                    next,
+                    verified,
+                    error,
+                    ..
+                } => {
                     let mut parts = Vec::new();
                     if !calls.is_empty() {
                         parts.push(format!("asks for {}", several(calls)));
@@ -131,19 +145,29 @@ impl Path {
                     }
                     (parts.join(", "), if *verified { "yes" } else { "NO" })
                 }
-                StepKind::Called { function, took_ms, ok } => {
+                StepKind::Called {
+                    function,
+                    took_ms,
+                    ok,
+                } => {
                     let ok = if *ok { "" } else { ", FAILED" };
                     (format!("executed {function} in {took_ms:.1} ms{ok}"), "")
                 }
                 StepKind::NotSent { to, reason } => {
                     (format!("could not send to {}: {reason}", names.of(to)), "")
                 }
-                StepKind::Refused { reason, verified } => {
-                    (format!("refused it: {reason}"), if *verified { "" } else { "NO" })
-                }
+                StepKind::Refused { reason, verified } => (
+                    format!("refused it: {reason}"),
+                    if *verified { "" } else { "NO" },
+                ),
                 StepKind::Sent { .. } => return None,
             };
-            Some(vec![format!("{:.1}", step.at_ms), names.of(&step.peer), what, verified.to_owned()])
+            Some(vec![
+                format!("{:.1}", step.at_ms),
+                names.of(&step.peer),
+                what,
+                verified.to_owned(),
+            ])
         });
         rows.collect()
     }
@@ -157,6 +181,13 @@ impl Names {
     /// Names for these peers.
     pub fn new(names: impl IntoIterator<Item = (PeerId, String)>) -> Self {
         Self(names.into_iter().collect())
+    }
+
+    /// The same names and one more.
+    #[must_use]
+    pub fn with(mut self, peer: PeerId, name: &str) -> Self {
+        self.0.insert(peer, name.to_owned());
+        self
     }
 
     /// The name of a peer, or the end of its id.
@@ -175,7 +206,11 @@ pub fn short(peer: &PeerId) -> String {
 fn step(kind: &PeerEventKind) -> Option<StepKind> {
     Some(match kind {
         PeerEventKind::Engine(Event::Executed(run)) => StepKind::Executed {
-            calls: run.calls.iter().map(|(_, service, function)| format!("{service}.{function}")).collect(),
+            calls: run
+                .calls
+                .iter()
+                .map(|(_, service, function)| format!("{service}.{function}"))
+                .collect(),
             next: run.next_peers.clone(),
             took_ms: milliseconds(run.elapsed),
             verified: run.data_verified,
@@ -190,15 +225,19 @@ fn step(kind: &PeerEventKind) -> Option<StepKind> {
             ok: call.ret_code == 0,
         },
         // A copy of what is known already says nothing about the particle.
-        PeerEventKind::Engine(Event::Dropped { reason: DropReason::Duplicate, .. }) => return None,
+        PeerEventKind::Engine(Event::Dropped {
+            reason: DropReason::Duplicate,
+            ..
+        }) => return None,
         PeerEventKind::Engine(Event::Dropped { reason, .. }) => StepKind::Refused {
             reason: reason.to_string(),
             verified: !matches!(reason, DropReason::BadSignature { .. }),
         },
         PeerEventKind::Sent { to, .. } => StepKind::Sent { to: *to },
-        PeerEventKind::NotSent { to, reason, .. } => {
-            StepKind::NotSent { to: *to, reason: reason.clone() }
-        }
+        PeerEventKind::NotSent { to, reason, .. } => StepKind::NotSent {
+            to: *to,
+            reason: reason.clone(),
+        },
         _ => return None,
     })
 }
@@ -220,7 +259,13 @@ fn several(items: &[String]) -> String {
     let mut parts: Vec<String> = counts
         .iter()
         .take(SHOWN)
-        .map(|(item, count)| if *count == 1 { (*item).to_owned() } else { format!("{count} × {item}") })
+        .map(|(item, count)| {
+            if *count == 1 {
+                (*item).to_owned()
+            } else {
+                format!("{count} × {item}")
+            }
+        })
         .collect();
     if counts.len() > SHOWN {
         parts.push(format!("{} more", counts.len() - SHOWN));

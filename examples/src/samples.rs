@@ -36,7 +36,10 @@ pub fn of(record: &Record, peer: &str) -> Samples {
             arguments.insert(name.clone(), sample(description, text, 0));
         }
     }
-    Samples { arguments, callbacks: Arc::new(Callbacks(answers)) }
+    Samples {
+        arguments,
+        callbacks: Arc::new(Callbacks(answers)),
+    }
 }
 
 /// Answers every function by its name.
@@ -59,18 +62,24 @@ fn is_peer(record: &Record, name: &str) -> bool {
     air.contains(&format!("(call {argument}"))
         || air.contains(&format!("(canon {argument}"))
         || folds_over_peers(air, &argument)
-        || ["peer", "node", "relay"].iter().any(|part| name.to_lowercase().contains(part))
+        || ["peer", "node", "relay"]
+            .iter()
+            .any(|part| name.to_lowercase().contains(part))
 }
 
 /// Whether the script folds over the argument and goes to the elements.
 fn folds_over_peers(air: &str, argument: &str) -> bool {
-    air.split(&format!("(fold {argument} ")).skip(1).any(|rest| {
-        let iterator: String =
-            rest.chars().take_while(|char| !char.is_whitespace() && *char != ')').collect();
-        !iterator.is_empty()
-            && (air.contains(&format!("(call {iterator} "))
-                || air.contains(&format!("(canon {iterator} ")))
-    })
+    air.split(&format!("(fold {argument} "))
+        .skip(1)
+        .any(|rest| {
+            let iterator: String = rest
+                .chars()
+                .take_while(|char| !char.is_whitespace() && *char != ')')
+                .collect();
+            !iterator.is_empty()
+                && (air.contains(&format!("(call {iterator} "))
+                    || air.contains(&format!("(canon {iterator} ")))
+        })
 }
 
 fn result(codomain: &Value, text: &str) -> Value {
@@ -113,7 +122,10 @@ fn sample(description: &Value, text: &str, depth: usize) -> Value {
 }
 
 fn tag(description: &Value) -> &str {
-    description.get("tag").and_then(Value::as_str).unwrap_or_default()
+    description
+        .get("tag")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

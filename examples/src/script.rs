@@ -20,13 +20,21 @@ const MAX_SCRIPT: u64 = 8 * 1024 * 1024;
 /// The file cannot be read, or the script has errors: the message has line, column and a caret.
 pub fn read(path: &Path) -> Result<String> {
     let cannot = |error: std::io::Error| {
-        Failure::input(format_args!("cannot read the script {}: {error}", path.display()))
+        Failure::input(format_args!(
+            "cannot read the script {}: {error}",
+            path.display()
+        ))
     };
     let file = fs::File::open(path).map_err(cannot)?;
     let mut text = String::new();
-    file.take(MAX_SCRIPT + 1).read_to_string(&mut text).map_err(cannot)?;
+    file.take(MAX_SCRIPT + 1)
+        .read_to_string(&mut text)
+        .map_err(cannot)?;
     if text.len() as u64 > MAX_SCRIPT {
-        let message = format!("the script {} is longer than {MAX_SCRIPT} bytes", path.display());
+        let message = format!(
+            "the script {} is longer than {MAX_SCRIPT} bytes",
+            path.display()
+        );
         return Err(Failure::input(message));
     }
     check(&text, &path.display().to_string())?;
@@ -40,7 +48,9 @@ pub fn read(path: &Path) -> Result<String> {
 pub fn check(text: &str, origin: &str) -> Result<()> {
     match air_parser::parse(text) {
         Ok(_) => Ok(()),
-        Err(errors) => Err(Failure::input(format_args!("the script {origin} has errors\n{errors}"))),
+        Err(errors) => Err(Failure::input(format_args!(
+            "the script {origin} has errors\n{errors}"
+        ))),
     }
 }
 
@@ -49,8 +59,9 @@ pub fn check(text: &str, origin: &str) -> Result<()> {
 /// # Errors
 /// The text is not a JSON object.
 pub fn arguments(text: &str) -> Result<BTreeMap<String, Value>> {
-    serde_json::from_str(text)
-        .map_err(|error| Failure::input(format_args!("the arguments are not a JSON object: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        Failure::input(format_args!("the arguments are not a JSON object: {error}"))
+    })
 }
 
 /// A function compiled from Aqua, with what the compiler knows about it: a line of a recording.
@@ -92,7 +103,10 @@ pub fn records(path: &Path) -> Result<Vec<Record>> {
             continue;
         }
         let record = serde_json::from_str(&line).map_err(|error| {
-            Failure::input(format_args!("{shown}, line {}: no compiled function: {error}", number + 1))
+            Failure::input(format_args!(
+                "{shown}, line {}: no compiled function: {error}",
+                number + 1
+            ))
         })?;
         records.push(record);
     }
@@ -105,25 +119,31 @@ pub fn records(path: &Path) -> Result<Vec<Record>> {
 /// As [`records`], and when the file has no such function; the message names the closest.
 pub fn record(path: &Path, function: &str) -> Result<Record> {
     let records = records(path)?;
-    let known: Vec<String> = records.iter().map(|record| record.function.clone()).collect();
-    records.into_iter().find(|record| record.function == function).ok_or_else(|| {
-        let similar: Vec<&str> = known
-            .iter()
-            .filter(|name| name.to_lowercase().contains(&function.to_lowercase()))
-            .map(String::as_str)
-            .take(5)
-            .collect();
-        let hint = if similar.is_empty() {
-            String::new()
-        } else {
-            format!("; there are {}", similar.join(", "))
-        };
-        let count = known.len();
-        Failure::input(format_args!(
-            "{} has {count} functions, none is called `{function}`{hint}",
-            path.display()
-        ))
-    })
+    let known: Vec<String> = records
+        .iter()
+        .map(|record| record.function.clone())
+        .collect();
+    records
+        .into_iter()
+        .find(|record| record.function == function)
+        .ok_or_else(|| {
+            let similar: Vec<&str> = known
+                .iter()
+                .filter(|name| name.to_lowercase().contains(&function.to_lowercase()))
+                .map(String::as_str)
+                .take(5)
+                .collect();
+            let hint = if similar.is_empty() {
+                String::new()
+            } else {
+                format!("; there are {}", similar.join(", "))
+            };
+            let count = known.len();
+            Failure::input(format_args!(
+                "{} has {count} functions, none is called `{function}`{hint}",
+                path.display()
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -132,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_syntax_error_is_shown_with_its_place() {
-        let message = check("(seq\n  (null)\n  (nil)\n)", "x.air").unwrap_err().to_string();
+        let message = check("(seq\n  (null)\n  (nil)\n)", "x.air")
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("x.air"), "{message}");
         assert!(message.contains('3') && message.contains('^'), "{message}");
     }

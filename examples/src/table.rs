@@ -12,12 +12,26 @@ pub fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
         .enumerate()
         .map(|(column, heading)| {
             let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| width(cell)).max().unwrap_or(0).max(width(heading))
+            cells
+                .map(|cell| width(cell))
+                .max()
+                .unwrap_or(0)
+                .max(width(heading))
         })
         .collect();
     let mut text = String::new();
-    line(&mut text, &widths, headings.iter().map(|heading| (*heading).to_owned()), false);
-    line(&mut text, &widths, widths.iter().map(|width| "-".repeat(*width)), false);
+    line(
+        &mut text,
+        &widths,
+        headings.iter().map(|heading| (*heading).to_owned()),
+        false,
+    );
+    line(
+        &mut text,
+        &widths,
+        widths.iter().map(|width| "-".repeat(*width)),
+        false,
+    );
     for row in rows {
         line(&mut text, &widths, row.iter().cloned(), true);
     }
@@ -48,7 +62,10 @@ fn width(text: &str) -> usize {
 }
 
 fn is_number(cell: &str) -> bool {
-    !cell.is_empty() && cell.chars().all(|char| char.is_ascii_digit() || char == '.')
+    !cell.is_empty()
+        && cell
+            .chars()
+            .all(|char| char.is_ascii_digit() || char == '.')
 }
 
 #[cfg(test)]
@@ -57,7 +74,13 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["ä".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "10".to_owned()]];
-        assert_eq!(render(&["x", "n"], &rows), "x    n\n---  --\nä     1\nbcd  10\n");
+        let rows = vec![
+            vec!["ä".to_owned(), "1".to_owned()],
+            vec!["bcd".to_owned(), "10".to_owned()],
+        ];
+        assert_eq!(
+            render(&["x", "n"], &rows),
+            "x    n\n---  --\nä     1\nbcd  10\n"
+        );
     }
 }

@@ -41,7 +41,7 @@ use thiserror::Error;
 use self::core::{Core, Parts};
 use crate::builtins::{Builtins, Guard, NodeInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{NetworkConfig, PeerConfig};
+use crate::config::{NetworkConfig, PeerConfig, ServiceConfig};
 use crate::connectivity::Connectivity;
 use crate::engine::{Counters, Engine};
 use crate::host::{FunctionHost, HostChain};
@@ -155,6 +155,13 @@ impl PeerBuilder {
     #[must_use]
     pub fn functions(mut self, functions: Arc<dyn FunctionHost>) -> Self {
         self.functions.push(functions);
+        self
+    }
+
+    /// Adds a service to those of the configuration.
+    #[must_use]
+    pub fn service(mut self, service: ServiceConfig) -> Self {
+        self.config.services.push(service);
         self
     }
 
