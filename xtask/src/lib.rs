@@ -2,4 +2,5 @@
 
 pub mod ci;
 pub mod conformance;
+pub mod interop;
 pub mod tidy;

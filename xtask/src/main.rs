@@ -20,6 +20,9 @@ enum Task {
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
+    /// Check that published and own programs understand each other.
+    #[command(subcommand)]
+    Interop(xtask::interop::Arguments),
     /// Check layers, sizes, names, paths and READMEs.
     Tidy(xtask::tidy::Arguments),
 }
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
+        Task::Interop(arguments) => xtask::interop::run(&arguments),
         Task::Tidy(arguments) => xtask::tidy::run(&arguments),
     }
 }
