@@ -85,27 +85,22 @@ impl Cache {
     }
 
     /// Computes items of the dataset side by side, which costs less than one after another.
-    #[expect(clippy::indexing_slicing, reason = "lanes are below N")]
     pub(super) fn items<const N: usize>(&self, numbers: [u64; N]) -> [[u64; 8]; N] {
-        let mut registers: Registers<N> = [[0; N]; 8];
-        for lane in 0..N {
-            let first = numbers[lane].wrapping_add(1).wrapping_mul(MULTIPLIER);
-            for (register, constant) in registers.iter_mut().zip(ADDENDS) {
-                register[lane] = first ^ constant;
-            }
-        }
+        let mut registers: Registers<N> = numbers.map(|number| {
+            let first = number.wrapping_add(1).wrapping_mul(MULTIPLIER);
+            ADDENDS.map(|addend| first ^ addend)
+        });
         let mut lines = numbers;
         for program in self.programs.iter().take(self.parameters.cache_accesses) {
             program.execute(&mut registers);
-            for lane in 0..N {
-                let line = self.line(lines[lane]);
-                for (register, word) in registers.iter_mut().zip(line) {
-                    register[lane] ^= word;
+            for (lane, number) in registers.iter_mut().zip(lines) {
+                for (register, word) in lane.iter_mut().zip(self.line(number)) {
+                    *register ^= word;
                 }
             }
             lines = program.address(&registers);
         }
-        std::array::from_fn(|lane| registers.map(|register| register[lane]))
+        registers
     }
 
     #[expect(

@@ -39,7 +39,7 @@ pub(super) struct Program {
 }
 
 /// Registers of several items that are computed side by side.
-pub(super) type Registers<const N: usize> = [[u64; N]; 8];
+pub(super) type Registers<const N: usize> = [[u64; 8]; N];
 
 impl Program {
     /// The next program of a key.
@@ -47,42 +47,54 @@ impl Program {
         generate::generate(bytes)
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "registers are below 8 and lanes below N"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "registers are reduced by 8")]
     #[inline(always)]
     pub(super) fn address<const N: usize>(&self, registers: &Registers<N>) -> [u64; N] {
-        registers[usize::from(self.address_register & 7)]
+        registers.map(|lane| lane[usize::from(self.address_register & 7)])
     }
 
     /// Executes the program on each lane.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "registers are below 8 and lanes below N"
-    )]
     pub(super) fn execute<const N: usize>(&self, registers: &mut Registers<N>) {
         for instruction in &self.instructions {
-            let constant = instruction.constant;
-            let source = registers[usize::from(instruction.src & 7)];
-            let target = &mut registers[usize::from(instruction.dst & 7)];
-            let mut each = |operation: fn(u64, u64, u64) -> u64| {
-                for lane in 0..N {
-                    target[lane] = operation(target[lane], source[lane], constant);
-                }
+            let c = instruction.constant;
+            let (dst, src) = (
+                usize::from(instruction.dst & 7),
+                usize::from(instruction.src & 7),
+            );
+            let mut lanes = Lanes {
+                registers,
+                dst,
+                src,
             };
             match instruction.operation {
-                Operation::Sub => each(|a, b, _| a.wrapping_sub(b)),
-                Operation::Xor => each(|a, b, _| a ^ b),
-                Operation::AddShifted => each(|a, b, c| a.wrapping_add(b << (c & 3))),
-                Operation::Mul => each(|a, b, _| a.wrapping_mul(b)),
-                Operation::Rotate => each(|a, _, c| a.rotate_right(c as u32)),
-                Operation::AddConstant => each(|a, _, c| a.wrapping_add(c)),
-                Operation::XorConstant => each(|a, _, c| a ^ c),
-                Operation::MulHigh => each(|a, b, _| super::mul_high(a, b)),
-                Operation::MulHighSigned => each(|a, b, _| super::mul_high_signed(a, b)),
-                Operation::MulConstant => each(|a, _, c| a.wrapping_mul(c)),
+                Operation::Sub => lanes.apply(u64::wrapping_sub),
+                Operation::Xor => lanes.apply(|a, b| a ^ b),
+                Operation::AddShifted => lanes.apply(|a, b| a.wrapping_add(b << (c & 3))),
+                Operation::Mul => lanes.apply(u64::wrapping_mul),
+                Operation::Rotate => lanes.apply(|a, _| a.rotate_right(c as u32 & 63)),
+                Operation::AddConstant => lanes.apply(|a, _| a.wrapping_add(c)),
+                Operation::XorConstant => lanes.apply(|a, _| a ^ c),
+                Operation::MulHigh => lanes.apply(super::mul_high),
+                Operation::MulHighSigned => lanes.apply(super::mul_high_signed),
+                Operation::MulConstant => lanes.apply(|a, _| a.wrapping_mul(c)),
             }
+        }
+    }
+}
+
+/// An instruction's registers in all lanes.
+struct Lanes<'a, const N: usize> {
+    registers: &'a mut Registers<N>,
+    dst: usize,
+    src: usize,
+}
+
+impl<const N: usize> Lanes<'_, N> {
+    #[expect(clippy::indexing_slicing, reason = "registers are reduced by 8")]
+    #[inline(always)]
+    fn apply(&mut self, operation: impl Fn(u64, u64) -> u64) {
+        for lane in self.registers.iter_mut() {
+            lane[self.dst & 7] = operation(lane[self.dst & 7], lane[self.src & 7]);
         }
     }
 }
