@@ -1,0 +1,301 @@
+//! Why two traces cannot be merged.
+
+use std::fmt;
+
+use crate::data::{CallState, State, StateKind};
+
+/// Which of the two traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that this peer stored.
+    Previous,
+    /// The one that arrived.
+    Current,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Previous => "previous",
+            Self::Current => "current",
+        })
+    }
+}
+
+/// A trace that does not fit the script or the other trace. Its text becomes part of error 20000.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// Two states of which at least one belongs to another instruction.
+    #[error("previous and current data have incompatible states: '{previous}' '{current}'")]
+    IncompatibleStates {
+        /// Dump of the previous state.
+        previous: String,
+        /// Dump of the current state.
+        current: String,
+    },
+    /// A state that belongs to another instruction.
+    #[error("state from {side} `{state}` is incompatible with expected {}", expected.name())]
+    UnexpectedState {
+        /// Whose state.
+        side: Side,
+        /// Dump of the state.
+        state: String,
+        /// Kind of the instruction.
+        expected: StateKind,
+    },
+    /// Two results of one call.
+    #[error("values in call results are not equal: {previous} != {current}")]
+    ValuesNotEqual {
+        /// Dump of the previous result.
+        previous: String,
+        /// Dump of the current result.
+        current: String,
+    },
+    /// A failure and something else for one call.
+    #[error("previous and current call results are incompatible: '{previous}' '{current}'")]
+    CallsIncompatible {
+        /// Dump of the previous state.
+        previous: String,
+        /// Dump of the current state.
+        current: String,
+    },
+    /// Two results of one canon.
+    #[error(
+        "canon results Executed(CID(\"{previous}\")) Executed(CID(\"{current}\")) points to \
+         incompatible execution states"
+    )]
+    CanonsDiffer {
+        /// CID of the previous result.
+        previous: String,
+        /// CID of the current result.
+        current: String,
+    },
+    /// An `ap` state without exactly one generation.
+    #[error(
+        "ApResult {{ res_generations: {generations:?} }} ap result contains inappropriate \
+         generation count in destination"
+    )]
+    GenerationCount {
+        /// Its generations.
+        generations: Vec<u32>,
+    },
+    /// A generation that no honest peer writes.
+    #[error("generation {generation} is impossible in a trace of {states} states")]
+    GenerationTooLarge {
+        /// The generation.
+        generation: u32,
+        /// Length of the trace.
+        states: usize,
+    },
+    /// Sizes of a fold that do not fit 32 bits.
+    #[error("the first {count} subtrace descriptors lens of fold overflows")]
+    SubtraceLenOverflow {
+        /// How many elements were summed.
+        count: usize,
+    },
+    /// A fold that describes a value twice.
+    #[error("fold contains several subtraces with the same value_pos {position}")]
+    SamePosition {
+        /// Position of the value.
+        position: u32,
+    },
+    /// A fold element without exactly two descriptors.
+    #[error("fold contains {count} sublore descriptors, but 2 is expected")]
+    SubtraceCount {
+        /// How many it has.
+        count: usize,
+    },
+    /// A window that begins or ends outside of its trace.
+    #[error(
+        "executed trace has {trace_len} elements, but tried to set {len} subtrace_len and \
+         {position} position"
+    )]
+    WindowOutside {
+        /// Length of the trace.
+        trace_len: u32,
+        /// Length of the window.
+        len: u32,
+        /// Begin of the window.
+        position: u32,
+    },
+    /// A window longer than what is left.
+    #[error(
+        "executed trace has {trace_len} elements and current position is {position}, but tried \
+         to set {len} subtrace_len"
+    )]
+    LenOutside {
+        /// Length of the trace.
+        trace_len: u32,
+        /// Length of the window.
+        len: u32,
+        /// Position in the trace.
+        position: u32,
+    },
+    /// A fold that refers to a value outside of the trace.
+    #[error(
+        "requested an element at position '{position}', but executed trace contains only \
+         '{trace_len}' elements"
+    )]
+    NoElement {
+        /// The position.
+        position: u32,
+        /// Length of the trace.
+        trace_len: u32,
+    },
+    /// A fold that refers to a state that is no value of a stream.
+    #[error("expected a state of CallResult(Value::Stream) or Ap types but '{state}' obtained")]
+    NoStreamState {
+        /// Dump of the state.
+        state: String,
+    },
+    /// The sizes of a par do not fit 32 bits.
+    #[error("overflow is occurred while calculating the entire len occupied by executed states of current par: left {left}, right {right} of {side} data")]
+    ParLenOverflow {
+        /// Whose state.
+        side: Side,
+        /// Size of the left branch.
+        left: u32,
+        /// Size of the right branch.
+        right: u32,
+    },
+    /// The end of a par does not fit 32 bits.
+    #[error(
+        "overflow is occurred while calculating the new position of a {side} slider for resolved \
+         par ParResult {{ left_size: {left}, right_size: {right} }} and current position \
+         {position}'"
+    )]
+    ParPosOverflow {
+        /// Whose state.
+        side: Side,
+        /// Size of the left branch.
+        left: u32,
+        /// Size of the right branch.
+        right: u32,
+        /// Position in the trace.
+        position: u32,
+    },
+    /// A par that is larger than what encloses it.
+    #[error(
+        "underflow is occurred while calculating the new position of a {side} slider for resolved \
+         par ParResult {{ left_size: {left}, right_size: {right} }} and current subtrace len \
+         {remaining}'"
+    )]
+    ParLenUnderflow {
+        /// Whose state.
+        side: Side,
+        /// Size of the left branch.
+        left: u32,
+        /// Size of the right branch.
+        right: u32,
+        /// States left in the enclosing window.
+        remaining: u32,
+    },
+    /// The end of a fold does not fit 32 bits.
+    #[error(
+        "overflow is occurred while calculating the new position of a {side} slider for resolved \
+         fold of {count} states and current position {position}"
+    )]
+    FoldPosOverflow {
+        /// Whose state.
+        side: Side,
+        /// Size of the fold.
+        count: u32,
+        /// Position in the trace.
+        position: u32,
+    },
+    /// A fold that is larger than what encloses it.
+    #[error(
+        "underflow is occurred while calculating the new position of a {side} slider for resolved \
+         fold of {count} states and current subtrace len {remaining}"
+    )]
+    FoldLenUnderflow {
+        /// Whose state.
+        side: Side,
+        /// Size of the fold.
+        count: u32,
+        /// States left in the enclosing window.
+        remaining: u32,
+    },
+    /// A value of a stream at a position that has no state.
+    #[error("trying to change generation of an invalid trace position {position}")]
+    InvalidPosition {
+        /// The position.
+        position: u32,
+    },
+    /// A value of a stream at a state that has no generation.
+    #[error(
+        "trying to change generation of a state {state} on {position} position, the state \
+         doesn't contain generation"
+    )]
+    NoGeneration {
+        /// Dump of the state.
+        state: String,
+        /// The position.
+        position: u32,
+    },
+    /// The end of a par that did not start.
+    #[error("par queue is empty, while par FSM is requested")]
+    NoPar,
+    /// An event of a fold that did not start.
+    #[error("fold FSM wasn't found")]
+    NoFold,
+}
+
+/// Readable form of a state for error texts.
+pub(super) struct DumpState<'t, 'a>(pub(super) &'t State<'a>);
+
+impl DumpState<'_, '_> {
+    /// The part of a call state that error texts about calls show.
+    pub(super) fn call(&self) -> String {
+        let text = self.to_string();
+        strip(&text, "Call(").to_owned()
+    }
+
+    /// The value of an executed call.
+    pub(super) fn value(&self) -> String {
+        let text = self.to_string();
+        strip(strip(&text, "Call("), "Executed(").to_owned()
+    }
+}
+
+fn strip<'t>(text: &'t str, prefix: &str) -> &'t str {
+    text.strip_prefix(prefix)
+        .and_then(|rest| rest.strip_suffix(')'))
+        .unwrap_or(text)
+}
+
+impl fmt::Display for DumpState<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            State::Par { left, right } => {
+                write!(f, "Par(ParResult {{ left_size: {left}, right_size: {right} }})")
+            }
+            State::Call(state) => match state {
+                CallState::SentBy(peer) => {
+                    write!(f, "Call(RequestSentBy(PeerId({peer:?})))")
+                }
+                CallState::SentByWithId { peer_id, call_id } => write!(
+                    f,
+                    "Call(RequestSentBy(PeerIdWithCallId {{ peer_id: {peer_id:?}, call_id: \
+                     {call_id} }}))"
+                ),
+                CallState::Scalar(cid) => write!(f, "Call(Executed(Scalar(CID({cid:?}))))"),
+                CallState::Stream { cid, generation } => write!(
+                    f,
+                    "Call(Executed(Stream {{ cid: CID({cid:?}), generation: {generation} }}))"
+                ),
+                CallState::Unused(cid) => write!(f, "Call(Executed(Unused(CID({cid:?}))))"),
+                CallState::Failed(cid) => write!(f, "Call(Failed(CID({cid:?})))"),
+            },
+            State::Fold(lore) => write!(f, "Fold({} elements)", lore.len()),
+            State::Ap(generations) => write!(
+                f,
+                "Ap(ApResult {{ res_generations: {:?} }})",
+                generations.as_slice()
+            ),
+            State::CanonSentBy(peer) => write!(f, "Canon(RequestSentBy({peer:?}))"),
+            State::Canon(cid) => write!(f, "Canon(Executed(CID({cid:?})))"),
+        }
+    }
+}
