@@ -6,11 +6,9 @@
 //! canonical itself, and nothing is ever copied into a tree. All walks are loops, so nesting cannot
 //! overflow the stack.
 
-mod canonical;
-mod messagepack;
+pub(crate) mod messagepack;
 mod walk;
 
-pub(crate) use canonical::{canonical_text, is_canonical};
 pub(crate) use messagepack::MessagePack;
 pub(crate) use walk::{
     Kind, array_items, array_len, array_nth, kind, object_entries, object_field, unescape,
@@ -51,11 +49,11 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends a finite float in the shortest form that reads back equal, with a fraction or exponent.
+/// Appends a float literal of a script.
 pub(crate) fn write_float(out: &mut String, number: f64) {
-    match serde_json::Number::from_f64(number) {
-        Some(number) => out.push_str(&number.to_string()),
-        None => out.push_str("null"),
+    match particle::value::print(&number) {
+        Ok(text) => out.push_str(&text),
+        Err(_) => out.push_str("null"),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod data;
 pub mod frame;
 mod header;
 mod key;
+pub mod merge;
 mod msgpack;
 mod peer_id;
 mod tetraplet;

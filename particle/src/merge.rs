@@ -13,7 +13,7 @@ mod error;
 mod fold;
 mod slider;
 
-pub use error::{MergeError, Side};
+pub use error::{MergeError, Side, dump_value};
 
 use crate::data::{CallState, FoldLore, Generations, State, StateKind};
 use error::DumpState;

@@ -144,7 +144,7 @@ pub(crate) fn write_unsigned(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-fn write_signed(out: &mut Vec<u8>, number: i64) {
+pub(crate) fn write_signed(out: &mut Vec<u8>, number: i64) {
     match number {
         0.. => write_unsigned(out, number.unsigned_abs()),
         -32..=-1 => out.push(number as u8),

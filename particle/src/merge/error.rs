@@ -242,6 +242,12 @@ pub enum MergeError {
     NoFold,
 }
 
+/// Readable form of the result that a call state holds, as error texts show it.
+#[must_use]
+pub fn dump_value(state: &CallState<'_>) -> String {
+    DumpState(&State::Call(*state)).value()
+}
+
 /// Readable form of a state for error texts.
 pub(super) struct DumpState<'t, 'a>(pub(super) &'t State<'a>);
 

@@ -1,0 +1,130 @@
+//! What a run is told besides script, data and results.
+
+use particle::{KeyPair, data::MIN_INTERPRETER_VERSION};
+use semver::Version;
+
+/// Parameters of a run. The same parameters give the same outcome.
+#[derive(Clone)]
+pub struct RunParameters {
+    /// Peer that started the particle: `%init_peer_id%`.
+    pub init_peer_id: String,
+    /// Peer that executes; its key is [`RunParameters::key`].
+    pub current_peer_id: String,
+    /// When the particle was made, in milliseconds: `%timestamp%`.
+    pub timestamp: u64,
+    /// How long it lives, in milliseconds: `%ttl%`.
+    pub ttl: u32,
+    /// Id of the particle; signatures are salted with it.
+    pub particle_id: String,
+    /// Key that signs the results of this peer.
+    pub key: Key,
+    /// Sizes of the inputs.
+    pub limits: Limits,
+    /// Which line of interpreters to agree with.
+    pub compat: Compat,
+    /// Whether CIDs and signatures of the data are checked and signatures of others kept. Off only
+    /// for replaying records whose peers have no keys.
+    pub check_signatures: bool,
+    /// Local policy beyond the protocol.
+    pub policy: Policy,
+}
+
+/// A secret key: expanded once, or as it travels to an interpreter.
+#[derive(Clone)]
+pub enum Key {
+    /// An expanded key.
+    Pair(KeyPair),
+    /// Format byte (0 is Ed25519, the only accepted one) and secret bytes.
+    Raw {
+        /// The format byte.
+        format: u8,
+        /// The secret: a seed of 32 bytes.
+        secret: Vec<u8>,
+    },
+}
+
+/// Sizes above which an input is flagged, or refused when the limits are hard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the script.
+    pub script: u64,
+    /// Bytes of the current data.
+    pub particle: u64,
+    /// Bytes of the text of each call result.
+    pub call_result: u64,
+    /// Whether exceeding a limit ends the run with code 10.
+    pub hard: bool,
+}
+
+/// The line of interpreters to agree with. They differ in the fold over a canon map with repeated
+/// keys and in the version that the data carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Up to 0.63: such a fold visits every pair. What today's peers and clients run.
+    #[default]
+    V0_63,
+    /// 0.64: such a fold visits the last pair of each key.
+    V0_64,
+}
+
+/// Checks beyond the protocol. All off by default: where they refuse what other peers accept,
+/// peers no longer agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Refuse current data (code 9) when a foreign peer signed states that the script does not
+    /// reach: passing the rest on would poison the particle for everybody after us.
+    pub refuse_unreached_states: bool,
+    /// Do not believe current data that a call addressed to this peer and without an output was
+    /// executed: such results are not signed.
+    pub ignore_foreign_unused: bool,
+    /// Do not believe current data that this peer waits for one of its own requests.
+    pub ignore_foreign_requests: bool,
+    /// Leave contents out of the new data that nothing refers to.
+    pub drop_unreferenced: bool,
+}
+
+impl Default for Limits {
+    /// 16 MiB, 64 MiB and 32 MiB, soft.
+    fn default() -> Self {
+        Self {
+            script: 16 << 20,
+            particle: 64 << 20,
+            call_result: 32 << 20,
+            hard: false,
+        }
+    }
+}
+
+impl Compat {
+    /// The interpreter version that the data carry.
+    #[must_use]
+    pub fn interpreter_version(self) -> Version {
+        match self {
+            Self::V0_63 => Version::new(0, 63, 0),
+            Self::V0_64 => Version::new(0, 64, 1),
+        }
+    }
+
+    /// The oldest interpreter whose data are accepted.
+    #[must_use]
+    pub fn min_interpreter_version(self) -> Version {
+        MIN_INTERPRETER_VERSION
+    }
+}
+
+impl std::fmt::Debug for RunParameters {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RunParameters")
+            .field("init_peer_id", &self.init_peer_id)
+            .field("current_peer_id", &self.current_peer_id)
+            .field("timestamp", &self.timestamp)
+            .field("ttl", &self.ttl)
+            .field("particle_id", &self.particle_id)
+            .field("limits", &self.limits)
+            .field("compat", &self.compat)
+            .field("check_signatures", &self.check_signatures)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,307 @@
+//! Call requests: as values for Rust hosts, or as the bytes of the interpreter interface.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{
+    json::MessagePack,
+    json::messagepack::{write_array_header, write_map_header, write_str, write_unsigned},
+    outcome::{ArgumentTetraplet, CallRequest, CallResult, CallResults},
+    value::Origin,
+};
+
+/// Multicodec prefix of MessagePack: the varint of 0x0201.
+const PREFIX: [u8; 2] = [0x81, 0x04];
+
+/// A request as the machine issues it; ids ascend.
+pub(crate) struct Request<'r, 'x> {
+    pub(crate) id: u32,
+    pub(crate) service_id: &'r str,
+    pub(crate) function_name: &'r str,
+    /// JSON array.
+    pub(crate) arguments: &'r str,
+    /// Tetraplets of all arguments, one after the other.
+    pub(crate) origins: &'r [&'x Origin<'x>],
+    /// By argument: where its tetraplets end.
+    pub(crate) ends: &'r [usize],
+}
+
+/// Takes the requests of a run.
+pub(crate) trait RequestSink {
+    fn push(&mut self, request: Request<'_, '_>);
+}
+
+impl<'r, 'x> Request<'r, 'x> {
+    /// The tetraplets of each argument.
+    fn tetraplets(&self) -> impl ExactSizeIterator<Item = &'r [&'x Origin<'x>]> {
+        let mut start = 0;
+        let origins = self.origins;
+        self.ends.iter().map(move |&end| {
+            let group = origins.get(start..end).unwrap_or_default();
+            start = end;
+            group
+        })
+    }
+}
+
+impl RequestSink for BTreeMap<u32, CallRequest> {
+    fn push(&mut self, request: Request<'_, '_>) {
+        let tetraplets = request
+            .tetraplets()
+            .map(|group| group.iter().map(|origin| origin.tetraplet.into()).collect())
+            .collect();
+        self.insert(
+            request.id,
+            CallRequest {
+                service_id: request.service_id.to_owned(),
+                function_name: request.function_name.to_owned(),
+                arguments: request.arguments.to_owned(),
+                tetraplets,
+            },
+        );
+    }
+}
+
+impl From<particle::Tetraplet<'_>> for ArgumentTetraplet {
+    fn from(tetraplet: particle::Tetraplet<'_>) -> Self {
+        Self {
+            peer_pk: tetraplet.peer_pk.to_owned(),
+            service_id: tetraplet.service_id.to_owned(),
+            function_name: tetraplet.function_name.to_owned(),
+            lens: tetraplet.lens.to_owned(),
+        }
+    }
+}
+
+/// Requests as bytes.
+#[derive(Default)]
+pub(crate) struct RequestBytes {
+    count: u32,
+    /// The entries of the map; before them room for the longest header.
+    body: Vec<u8>,
+    scratch: Vec<u8>,
+    messagepack: MessagePack,
+}
+
+/// Room for prefix and map header.
+const HEADER_ROOM: usize = 7;
+
+impl RequestBytes {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        let mut header = PREFIX.to_vec();
+        write_map_header(&mut header, self.count);
+        if self.count == 0 {
+            return header;
+        }
+        self.body.splice(..HEADER_ROOM, header);
+        self.body
+    }
+}
+
+impl RequestSink for RequestBytes {
+    fn push(&mut self, request: Request<'_, '_>) {
+        if self.count == 0 {
+            self.body.resize(HEADER_ROOM, 0);
+        }
+        self.count += 1;
+        let body = &mut self.body;
+        write_unsigned(body, u64::from(request.id));
+        write_map_header(body, 4);
+        write_str(body, "service_id");
+        write_str(body, request.service_id);
+        write_str(body, "function_name");
+        write_str(body, request.function_name);
+        write_str(body, "arguments");
+        self.scratch.clear();
+        self.messagepack.write(&mut self.scratch, request.arguments);
+        write_bin(body, &self.scratch);
+        write_str(body, "tetraplets");
+        self.scratch.clear();
+        let groups = request.tetraplets();
+        write_array_header(&mut self.scratch, groups.len() as u32);
+        for group in groups {
+            write_array_header(&mut self.scratch, group.len() as u32);
+            for origin in group {
+                let tetraplet = origin.tetraplet;
+                write_map_header(&mut self.scratch, 4);
+                for (name, value) in [
+                    ("peer_pk", tetraplet.peer_pk),
+                    ("service_id", tetraplet.service_id),
+                    ("function_name", tetraplet.function_name),
+                    ("lens", tetraplet.lens),
+                ] {
+                    write_str(&mut self.scratch, name);
+                    write_str(&mut self.scratch, value);
+                }
+            }
+        }
+        write_bin(body, &self.scratch);
+    }
+}
+
+fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+    let size = bytes.len();
+    match size {
+        0..=0xff => out.extend_from_slice(&[0xc4, size as u8]),
+        0x100..=0xffff => {
+            out.push(0xc5);
+            out.extend_from_slice(&(size as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xc6);
+            out.extend_from_slice(&(size as u32).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// Call requests in the bytes of the interpreter interface.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, String> {
+    #[derive(Deserialize)]
+    struct Encoded<'a> {
+        service_id: String,
+        function_name: String,
+        #[serde(borrow)]
+        arguments: &'a [u8],
+        #[serde(borrow)]
+        tetraplets: &'a [u8],
+    }
+    if bytes.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let body = strip_prefix(bytes)?;
+    let describe = |error: rmp_serde::decode::Error| error.to_string();
+    let encoded: BTreeMap<u32, Encoded<'_>> = rmp_serde::from_slice(body).map_err(describe)?;
+    encoded
+        .into_iter()
+        .map(|(id, request)| {
+            let arguments: Vec<serde_json::Value> =
+                rmp_serde::from_slice(request.arguments).map_err(describe)?;
+            let arguments =
+                particle::value::print(&arguments).map_err(|error| error.to_string())?;
+            let tetraplets =
+                rmp_serde::from_slice(request.tetraplets).map_err(describe)?;
+            Ok((
+                id,
+                CallRequest {
+                    service_id: request.service_id,
+                    function_name: request.function_name,
+                    arguments,
+                    tetraplets,
+                },
+            ))
+        })
+        .collect()
+}
+
+/// Call results in the bytes of the interpreter interface.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn decode_call_results(bytes: &[u8]) -> Result<CallResults, String> {
+    let body = strip_prefix(bytes)?;
+    let results: BTreeMap<String, CallResult> =
+        rmp_serde::from_slice(body).map_err(|error| format!("Format(Syntax({:?}))", error.to_string()))?;
+    results
+        .into_iter()
+        .map(|(id, result)| {
+            let number = id
+                .parse()
+                .map_err(|_| format!("call id {id:?} is not a decimal number of 32 bits"))?;
+            Ok((number, result))
+        })
+        .collect()
+}
+
+/// Call results as the bytes of the interpreter interface.
+#[must_use]
+pub fn encode_call_results(results: &CallResults) -> Vec<u8> {
+    let mut out = PREFIX.to_vec();
+    write_map_header(&mut out, results.len() as u32);
+    for (id, result) in results {
+        write_str(&mut out, &id.to_string());
+        write_map_header(&mut out, 2);
+        write_str(&mut out, "ret_code");
+        crate::json::messagepack::write_signed(&mut out, i64::from(result.ret_code));
+        write_str(&mut out, "result");
+        write_str(&mut out, &result.result);
+    }
+    out
+}
+
+/// What follows a multicodec prefix, which must be that of MessagePack.
+fn strip_prefix(bytes: &[u8]) -> Result<&[u8], String> {
+    let mut code = 0_u32;
+    for (index, &byte) in bytes.iter().take(5).enumerate() {
+        code |= u32::from(byte & 0x7f)
+            .checked_shl(index as u32 * 7)
+            .unwrap_or(0);
+        if byte & 0x80 == 0 {
+            if code != 0x0201 {
+                return Err(format!("Codec({code})"));
+            }
+            return Ok(bytes.get(index + 1..).unwrap_or_default());
+        }
+    }
+    Err(if bytes.len() < 5 {
+        "VarInt(Insufficient)".to_owned()
+    } else {
+        "VarInt(Overflow)".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_survive_their_encoding() {
+        let results: CallResults = [
+            (1, CallResult::ok("[1]")),
+            (
+                70000,
+                CallResult {
+                    ret_code: -5,
+                    result: "\"x\"".repeat(200),
+                },
+            ),
+        ]
+        .into();
+        assert_eq!(
+            decode_call_results(&encode_call_results(&results)).unwrap(),
+            results
+        );
+        assert_eq!(encode_call_results(&CallResults::new()), [0x81, 0x04, 0x80]);
+        for bytes in [&[][..], b"\x80\x04\x80", b"\x81\x04\xff", b"\x81\x04\x81\x01\x90"] {
+            assert!(decode_call_results(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn requests_survive_their_encoding() {
+        let arena = bumpalo::Bump::new();
+        let origin = Origin::new(&arena, particle::Tetraplet::of_call("P", "s", "f"));
+        for count in [0_u32, 1, 20] {
+            let mut bytes = RequestBytes::default();
+            let mut values = BTreeMap::new();
+            for id in 0..count {
+                let sinks: [&mut dyn RequestSink; 2] = [&mut bytes, &mut values];
+                for sink in sinks {
+                    sink.push(Request {
+                        id,
+                        service_id: "service",
+                        function_name: "function",
+                        arguments: r#"[1,[],{"a":-2.5}]"#,
+                        origins: &[origin, origin, origin],
+                        ends: &[1, 1, 3],
+                    });
+                }
+            }
+            assert_eq!(decode_call_requests(&bytes.into_bytes()).unwrap(), values);
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! One run, from bytes to bytes.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use bumpalo::Bump;
+use particle::{
+    KeyPair, Signer as _,
+    data::{
+        CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, Signatures, StoreError, VerifyOptions,
+        Versions, check_signatures, sign_cids, stored_public_key,
+    },
+};
+
+use crate::{
+    error::{FarewellError, PreparationError, UncatchableError},
+    outcome::{CallRequest, CallResults, LimitFlags, Outcome},
+    parameters::{Key, RunParameters},
+    requests::{RequestBytes, RequestSink, decode_call_results},
+    script::Script,
+    vm::{self, Abort, Inputs},
+};
+
+/// Executes a script over the previous data of this peer and the data that arrived, either of which
+/// may be empty.
+///
+/// Nothing that the arguments contain can make this panic. The same arguments give the same
+/// outcome, byte for byte.
+#[must_use]
+pub fn step(
+    script: &Script,
+    previous: &[u8],
+    current: &[u8],
+    parameters: &RunParameters,
+    results: &CallResults,
+) -> Outcome {
+    let run = Run {
+        previous,
+        current,
+        parameters,
+        script_size: script.text().len(),
+    };
+    run.execute(
+        BTreeMap::<u32, CallRequest>::new(),
+        |requests| requests,
+        BTreeMap::new(),
+        || Ok(script.clone()),
+        || Ok(Cow::Borrowed(results)),
+    )
+}
+
+/// The interpreter interface of the protocol description: script text and encoded call results in,
+/// encoded call requests out. The codes of preparation errors have the order of that interface.
+#[must_use]
+pub fn invoke(
+    script: &str,
+    previous: &[u8],
+    current: &[u8],
+    parameters: &RunParameters,
+    call_results: &[u8],
+) -> Outcome<Vec<u8>> {
+    let parse = || {
+        Script::parse(script).map_err(|errors| PreparationError::Script {
+            diagnostic: errors.to_string(),
+        })
+    };
+    invoke_with(script.len(), parse, previous, current, parameters, call_results)
+}
+
+/// [`invoke`] with a script that was parsed before.
+#[must_use]
+pub fn invoke_script(
+    script: &Script,
+    previous: &[u8],
+    current: &[u8],
+    parameters: &RunParameters,
+    call_results: &[u8],
+) -> Outcome<Vec<u8>> {
+    let parse = || Ok(script.clone());
+    let size = script.text().len();
+    invoke_with(size, parse, previous, current, parameters, call_results)
+}
+
+fn invoke_with(
+    script_size: usize,
+    parse: impl FnOnce() -> Result<Script, PreparationError>,
+    previous: &[u8],
+    current: &[u8],
+    parameters: &RunParameters,
+    call_results: &[u8],
+) -> Outcome<Vec<u8>> {
+    let run = Run {
+        previous,
+        current,
+        parameters,
+        script_size,
+    };
+    run.execute(
+        RequestBytes::default(),
+        RequestBytes::into_bytes,
+        Vec::new(),
+        parse,
+        || {
+            decode_call_results(call_results)
+                .map(Cow::Owned)
+                .map_err(|reason| PreparationError::CallResults { reason })
+        },
+    )
+}
+
+struct Run<'r> {
+    previous: &'r [u8],
+    current: &'r [u8],
+    parameters: &'r RunParameters,
+    script_size: usize,
+}
+
+/// How a run that executed its script ended.
+struct Ended {
+    ret_code: i64,
+    error_message: String,
+    data: Vec<u8>,
+    next_peers: Vec<String>,
+}
+
+/// Why a run has no new data.
+enum Failure {
+    /// The previous data stay.
+    Kept(i64, String),
+    /// Not even they can be given back.
+    Lost(i64, String),
+}
+
+impl From<PreparationError> for Failure {
+    fn from(error: PreparationError) -> Self {
+        Self::Kept(error.code(), error.to_string())
+    }
+}
+
+impl From<UncatchableError> for Failure {
+    fn from(error: UncatchableError) -> Self {
+        Self::Kept(error.code(), error.to_string())
+    }
+}
+
+impl From<FarewellError> for Failure {
+    fn from(error: FarewellError) -> Self {
+        Self::Lost(error.code(), error.to_string())
+    }
+}
+
+impl Run<'_> {
+    /// Runs; `sink` takes the requests, `finish` gives them their form, `nothing` is that form
+    /// after an error that loses everything.
+    fn execute<'c, S: RequestSink + Default, R>(
+        &self,
+        mut sink: S,
+        finish: impl FnOnce(S) -> R,
+        nothing: R,
+        script: impl FnOnce() -> Result<Script, PreparationError>,
+        results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
+    ) -> Outcome<R> {
+        let mut flags = LimitFlags::default();
+        let ended = self.phases(&mut sink, &mut flags, script, results);
+        match ended {
+            Ok(ended) => Outcome {
+                ret_code: ended.ret_code,
+                error_message: ended.error_message,
+                data: ended.data,
+                next_peers: ended.next_peers,
+                call_requests: finish(sink),
+                flags,
+            },
+            Err(Failure::Kept(ret_code, error_message)) => Outcome {
+                ret_code,
+                error_message,
+                data: self.previous.to_vec(),
+                next_peers: Vec::new(),
+                call_requests: finish(S::default()),
+                flags,
+            },
+            Err(Failure::Lost(ret_code, error_message)) => Outcome {
+                ret_code,
+                error_message,
+                data: Vec::new(),
+                next_peers: Vec::new(),
+                call_requests: nothing,
+                flags,
+            },
+        }
+    }
+
+    /// The phases in the order of the protocol description: the first that fails decides the code.
+    fn phases<'c>(
+        &self,
+        sink: &mut dyn RequestSink,
+        flags: &mut LimitFlags,
+        script: impl FnOnce() -> Result<Script, PreparationError>,
+        results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
+    ) -> Result<Ended, Failure> {
+        let parameters = self.parameters;
+        self.check_sizes(flags)?;
+
+        let previous_envelope = self.envelope(self.previous)?;
+        let current_envelope = self.envelope(self.current)?;
+        current_envelope
+            .check_version()
+            .map_err(|error| PreparationError::UnsupportedVersion {
+                supplied: error.actual.to_string(),
+                required: error.required.to_string(),
+            })?;
+        let previous = self.data(&previous_envelope)?;
+        let current = self.data(&current_envelope)?;
+
+        let own_key = match &parameters.key {
+            Key::Pair(pair) => Some(pair.public_key()),
+            Key::Raw { .. } => None,
+        };
+        let signatures = if parameters.check_signatures {
+            current
+                .verify_stores(VerifyOptions::default())
+                .map_err(stores_error)?;
+            check_signatures(&previous, &current, &parameters.particle_id, own_key)
+                .map_err(|error| PreparationError::Signatures {
+                    reason: error.to_string(),
+                })?
+                .signatures
+        } else {
+            Signatures::default()
+        };
+
+        let script = script()?;
+        let results = results()?;
+        let limit = parameters.limits.call_result;
+        if results
+            .values()
+            .any(|result| result.result.len() as u64 > limit)
+        {
+            flags.call_result = true;
+            if parameters.limits.hard {
+                return Err(PreparationError::CallResultSize { limit }.into());
+            }
+        }
+        let key = key_pair(&parameters.key)?;
+
+        let arena = Bump::new();
+        let Data {
+            trace: previous_trace,
+            last_call_request_id,
+            cid_info: mut stores,
+            ..
+        } = previous;
+        let Data {
+            trace: current_trace,
+            cid_info: newer,
+            ..
+        } = current;
+        merge_stores(&mut stores, newer);
+        let finished = vm::execute(Inputs {
+            program: script.program(),
+            arena: &arena,
+            parameters,
+            previous: &previous_trace,
+            current: &current_trace,
+            stores,
+            last_call_id: last_call_request_id,
+            results: &results,
+            requests: sink,
+        });
+        let mut finished = match finished {
+            Ok(finished) => finished,
+            Err(Abort::Uncatchable(error)) => return Err(error.into()),
+            Err(Abort::Compactification(error)) => {
+                return Err(Failure::Lost(error.code(), error.to_string()));
+            }
+        };
+
+        let (ret_code, error_message) = match &finished.error {
+            Some(error) => (error.code(), error.to_string()),
+            None if finished.unused_results.is_empty() => (0, String::new()),
+            None => {
+                let error = FarewellError::UnprocessedCallResult {
+                    results: dump_results(&results, &finished.unused_results),
+                };
+                (error.code(), error.to_string())
+            }
+        };
+        let stored_key =
+            stored_public_key(key.public_key()).ok_or_else(|| FarewellError::Signing {
+                reason: "the key of this peer is not an Ed25519 key".to_owned(),
+            })?;
+        let signature = sign_cids(&key, &mut finished.own_cids, &parameters.particle_id);
+        let mut data = Data {
+            trace: finished.trace,
+            last_call_request_id: finished.last_call_id,
+            cid_info: finished.stores,
+            signatures,
+        };
+        data.signatures.insert(&stored_key, &signature);
+        let versions = Versions::of_interpreter(parameters.compat.interpreter_version());
+        let data = data
+            .encode(&versions)
+            .map_err(|error| FarewellError::Signing {
+                reason: error.to_string(),
+            })?;
+        Ok(Ended {
+            ret_code,
+            error_message,
+            data,
+            next_peers: finished.next_peers.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    fn check_sizes(&self, flags: &mut LimitFlags) -> Result<(), PreparationError> {
+        let limits = self.parameters.limits;
+        let (script, data) = (self.script_size as u64, self.current.len() as u64);
+        flags.script = script > limits.script;
+        flags.particle = data > limits.particle;
+        if limits.hard && (flags.script || flags.particle) {
+            // The interface reports no flags in this case.
+            let too_large = std::mem::take(flags);
+            return Err(if too_large.script {
+                PreparationError::ScriptSize {
+                    size: script,
+                    limit: limits.script,
+                }
+            } else {
+                PreparationError::DataSize {
+                    size: data,
+                    limit: limits.particle,
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn envelope<'b>(&self, bytes: &'b [u8]) -> Result<Envelope<'b>, PreparationError> {
+        Envelope::decode(bytes).map_err(|error| {
+            let version = self.version();
+            let data_version = DATA_VERSION.to_string();
+            match error {
+                EnvelopeError::NoArchive { versions, reason } => {
+                    PreparationError::EnvelopeWithVersions {
+                        reason,
+                        version,
+                        data_version,
+                        supplied_version: versions.interpreter.to_string(),
+                        supplied_data_version: versions.data.to_string(),
+                    }
+                }
+                error => PreparationError::Envelope {
+                    reason: error.to_string(),
+                    version,
+                    data_version,
+                },
+            }
+        })
+    }
+
+    fn data<'b>(&self, envelope: &'b Envelope<'_>) -> Result<Data<'b>, PreparationError> {
+        envelope.data().map_err(|error| PreparationError::Archive {
+            reason: error.to_string(),
+            version: self.version(),
+            data_version: DATA_VERSION.to_string(),
+        })
+    }
+
+    fn version(&self) -> String {
+        self.parameters.compat.interpreter_version().to_string()
+    }
+}
+
+fn stores_error(error: StoreError) -> PreparationError {
+    PreparationError::Stores {
+        reason: error.to_string(),
+    }
+}
+
+fn key_pair(key: &Key) -> Result<KeyPair, PreparationError> {
+    let malformed = |reason: String| PreparationError::Key { reason };
+    match key {
+        Key::Pair(pair) => Ok(pair.clone()),
+        Key::Raw { format: 0, secret } => match <&[u8; 32]>::try_from(secret.as_slice()) {
+            Ok(seed) => Ok(KeyPair::from_seed(seed)),
+            Err(_) => Err(malformed(format!(
+                "invalid key data: secret of {} bytes, expected 32",
+                secret.len()
+            ))),
+        },
+        Key::Raw { format: 2, .. } => Err(malformed(
+            "signature algorithm Secp256k1 not whitelisted".to_owned(),
+        )),
+        Key::Raw { .. } => Err(malformed("invalid key data: Invalid type prefix".to_owned())),
+    }
+}
+
+fn merge_stores<'a>(stores: &mut CidInfo<'a>, newer: CidInfo<'a>) {
+    stores.values.merge(newer.values);
+    stores.tetraplets.merge(newer.tetraplets);
+    stores.canon_elements.merge(newer.canon_elements);
+    stores.canon_results.merge(newer.canon_results);
+    stores.service_results.merge(newer.service_results);
+}
+
+/// Readable form of results that no call waits for.
+fn dump_results(results: &CallResults, unused: &[u32]) -> String {
+    let mut text = String::from("{");
+    for (index, id) in unused.iter().enumerate() {
+        let Some(result) = results.get(id) else {
+            continue;
+        };
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&format!(
+            "\"{id}\": CallServiceResult {{ ret_code: {}, result: {:?} }}",
+            result.ret_code, result.result
+        ));
+    }
+    text.push('}');
+    text
+}

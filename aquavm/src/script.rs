@@ -1,0 +1,362 @@
+//! Scripts: parsed once, checked, names resolved to slots.
+
+mod compile;
+
+use std::sync::Arc;
+
+use air_parser::{ParseErrors, ParseOptions, parse_syntax, parse_with};
+
+/// A script that is ready to run: cheap to clone and to share between threads.
+///
+/// ```
+/// let script = aquavm::Script::parse(r#"(call %init_peer_id% ("op" "noop") [])"#).unwrap();
+/// assert!(script.text().starts_with("(call"));
+/// assert!(aquavm::Script::parse("(call x (\"op\" \"noop\") [])").is_err());
+/// ```
+#[derive(Clone)]
+pub struct Script(Arc<Program>);
+
+/// Operations and operands in flat tables. Operations are numbered in source order, so the first
+/// operation below number `n` is `n + 1`.
+pub(crate) struct Program {
+    text: Box<str>,
+    /// Texts that are not a part of the script as they stand: escaped strings, canonical lambdas.
+    pool: String,
+    ops: Vec<Op>,
+    spans: Vec<(u32, u32)>,
+    operands: Vec<Operand>,
+    lenses: Vec<Lens>,
+    steps: Vec<LensStep>,
+    /// Names by slot.
+    names: Vec<TextRef>,
+    /// By scope of a stream: the scope around it.
+    scope_parents: Vec<u32>,
+}
+
+/// A slice of the script or of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TextRef {
+    start: u32,
+    end: u32,
+    pooled: bool,
+}
+
+/// Number of a name.
+pub(crate) type Slot = u32;
+
+/// Number of an operation.
+pub(crate) type OpId = u32;
+
+/// Number of a lambda.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LensId(u32);
+
+/// A stream or a stream map at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamRef {
+    /// Its name.
+    pub(crate) slot: Slot,
+    /// The innermost `new` of that name around the place; 0 for none.
+    pub(crate) scope: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Call {
+        /// Index of peer, service, function and arguments among the operands.
+        operands: u32,
+        arguments: u32,
+        output: Output,
+    },
+    Canon {
+        peer: u32,
+        source: StreamRef,
+        target: CanonTarget,
+    },
+    Ap {
+        argument: u32,
+        target: Output,
+    },
+    ApMap {
+        /// Index of key and value among the operands.
+        operands: u32,
+        map: StreamRef,
+    },
+    Seq {
+        right: OpId,
+    },
+    Par {
+        right: OpId,
+        /// Whether a branch is `next` itself.
+        next: [bool; 2],
+    },
+    Xor {
+        right: OpId,
+    },
+    Match {
+        /// Index of both sides among the operands.
+        operands: u32,
+        equal: bool,
+    },
+    FailLiteral {
+        code: i64,
+        message: TextRef,
+    },
+    Fail {
+        operand: u32,
+    },
+    Fold {
+        iterable: u32,
+        iterator: Slot,
+        last: Option<OpId>,
+    },
+    Next {
+        iterator: Slot,
+    },
+    NewVariable {
+        slot: Slot,
+    },
+    NewStream {
+        slot: Slot,
+        scope: u32,
+    },
+    Never,
+    Null,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Output {
+    None,
+    Scalar(Slot),
+    Stream(StreamRef),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CanonTarget {
+    Stream(Slot),
+    Map(Slot),
+    Scalar(Slot),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operand {
+    InitPeerId,
+    Timestamp,
+    Ttl,
+    LastError(Option<LensId>),
+    Error(Option<LensId>),
+    /// A literal: its JSON text.
+    Constant(TextRef),
+    Scalar(Slot, Option<LensId>),
+    Canon(Slot, Option<LensId>),
+    CanonMap(Slot, Option<LensId>),
+    Stream(StreamRef),
+}
+
+/// A lambda.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lens {
+    /// Canonical text.
+    pub(crate) text: TextRef,
+    /// `None` for `.length`.
+    path: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LensStep {
+    Index(u32),
+    Field(TextRef),
+    Scalar(Slot),
+}
+
+impl Script {
+    /// Parses and checks `text`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with the places.
+    pub fn parse(text: &str) -> Result<Self, ParseErrors> {
+        // Sizes are the business of the run parameters; 4 GiB is what positions can count.
+        let options = ParseOptions {
+            max_size: u32::MAX as usize,
+            ..ParseOptions::default()
+        };
+        let ast = parse_with(text, &options)?;
+        Ok(Self(Arc::new(compile::compile(&ast))))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Script")
+            .field("bytes", &self.0.text.len())
+            .field("instructions", &self.0.ops.len())
+            .finish()
+    }
+}
+
+impl Program {
+    pub(crate) fn op(&self, id: OpId) -> Op {
+        self.ops.get(id as usize).copied().unwrap_or(Op::Null)
+    }
+
+    pub(crate) fn operand(&self, index: u32) -> Operand {
+        self.operands
+            .get(index as usize)
+            .copied()
+            .unwrap_or(Operand::Ttl)
+    }
+
+    pub(crate) fn lens(&self, id: LensId) -> Lens {
+        self.lenses.get(id.0 as usize).copied().unwrap_or(Lens {
+            text: TextRef::EMPTY,
+            path: None,
+        })
+    }
+
+    /// The accessors of a path; `None` for `.length`.
+    pub(crate) fn path(&self, id: LensId) -> Option<&[LensStep]> {
+        let (start, end) = self.lens(id).path?;
+        self.steps.get(start as usize..end as usize)
+    }
+
+    pub(crate) fn lens_text(&self, id: LensId) -> &str {
+        self.resolve(self.lens(id).text)
+    }
+
+    pub(crate) fn resolve(&self, text: TextRef) -> &str {
+        let source: &str = if text.pooled { &self.pool } else { &self.text };
+        source
+            .get(text.start as usize..text.end as usize)
+            .unwrap_or("")
+    }
+
+    pub(crate) fn name(&self, slot: Slot) -> &str {
+        self.names
+            .get(slot as usize)
+            .map_or("", |name| self.resolve(*name))
+    }
+
+    /// Number of names.
+    pub(crate) fn slots(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Number of scopes of streams, the global one included.
+    pub(crate) fn scopes(&self) -> usize {
+        self.scope_parents.len()
+    }
+
+    pub(crate) fn scope_parent(&self, scope: u32) -> u32 {
+        self.scope_parents
+            .get(scope as usize)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// The canonical text of an instruction, made when an error needs it.
+    pub(crate) fn instruction_text(&self, id: OpId) -> String {
+        let Some(&(start, end)) = self.spans.get(id as usize) else {
+            return String::new();
+        };
+        // A body is not a part of the text, and may be long.
+        let head = match self.op(id) {
+            Op::Match { .. } | Op::Fold { .. } | Op::NewVariable { .. } | Op::NewStream { .. } => {
+                let body = self.spans.get(id as usize + 1).map_or(end, |span| span.0);
+                let head = self.text.get(start as usize..body as usize).unwrap_or("");
+                format!("{head} (null))")
+            }
+            Op::Seq { .. } => return "seq".to_owned(),
+            Op::Par { .. } => return "par".to_owned(),
+            Op::Xor { .. } => return "xor".to_owned(),
+            _ => self
+                .text
+                .get(start as usize..end as usize)
+                .unwrap_or("")
+                .to_owned(),
+        };
+        match parse_syntax(&head, &ParseOptions::default()) {
+            Ok(ast) => ast.root().to_string(),
+            Err(_) => head,
+        }
+    }
+}
+
+impl TextRef {
+    const EMPTY: Self = Self {
+        start: 0,
+        end: 0,
+        pooled: true,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instruction_texts_have_no_bodies() {
+        let script = Script::parse(
+            r#"(xor (seq (call "A" ("s" "f") [1. +5 x.$[0].a!]) (null))
+                 (new $s (seq (ap [ ] x) (match x 2.50 (fold x i (next i))))))"#,
+        );
+        // `x` is used before its definition.
+        assert!(script.is_err());
+        let script = Script::parse(
+            r#"(seq (ap [ ] x) (xor (seq (call "A" ("s" "f") [1. +5 x.$[0].a!]) (null))
+                 (new $s (match x 2.50 (fold x i (next i))))))"#,
+        )
+        .unwrap();
+        let texts: Vec<_> = (0..10)
+            .map(|id| script.program().instruction_text(id))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "seq",
+                "ap [] x",
+                "xor",
+                "seq",
+                r#"call "A" ("s" "f") [1 5 x.$.[0].a] "#,
+                "null",
+                "new $s",
+                "match x 2.5",
+                "fold x i",
+                "next i",
+            ]
+        );
+    }
+
+    #[test]
+    fn streams_belong_to_the_innermost_new() {
+        let script = Script::parse(
+            "(seq (ap 1 $s) (seq (new $s (seq (ap 2 $s) (new $s (ap 3 $s)))) (ap 4 $s)))",
+        )
+        .unwrap();
+        let scopes: Vec<_> = script
+            .program()
+            .ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::Ap {
+                    target: Output::Stream(stream),
+                    ..
+                } => Some(stream.scope),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(scopes, [0, 1, 2, 0]);
+        assert_eq!(script.program().scope_parent(2), 1);
+        assert_eq!(script.program().scope_parent(1), 0);
+    }
+}

@@ -1,0 +1,541 @@
+//! Values and where they came from.
+//!
+//! Everything is `Copy` and borrows the input buffers, the script, or the arena of the run.
+
+use std::{borrow::Cow, cell::Cell};
+
+use bumpalo::Bump;
+use hashbrown::HashMap;
+use particle::{
+    Tetraplet,
+    cid::value_cid,
+    data::Provenance,
+    value::{normalize, push_string},
+};
+
+use crate::{error::UncatchableError, json};
+
+/// A JSON value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Json<'x> {
+    /// Canonical text.
+    Text(&'x str),
+    /// The text of a store, which nobody looked into so far.
+    Stored(&'x StoredValue<'x>),
+}
+
+/// A text of a store, canonical or not, and its CID.
+#[derive(Debug)]
+pub(crate) struct StoredValue<'x> {
+    text: &'x str,
+    cid: &'x str,
+    canonical: Cell<Option<&'x str>>,
+}
+
+/// A tetraplet and, once somebody asked for it, its CID.
+#[derive(Debug)]
+pub(crate) struct Origin<'x> {
+    pub(crate) tetraplet: Tetraplet<'x>,
+    cid: Cell<Option<&'x str>>,
+}
+
+/// A value with what is known about it: what a scalar or an element of a stream holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aggregate<'x> {
+    pub(crate) value: Json<'x>,
+    pub(crate) origin: &'x Origin<'x>,
+    pub(crate) provenance: Provenance<'x>,
+    /// Position of the state that produced it.
+    pub(crate) position: u32,
+}
+
+/// What a canon stream holds.
+#[derive(Debug)]
+pub(crate) struct Canon<'x> {
+    pub(crate) elements: &'x [Aggregate<'x>],
+    /// Tetraplet of the canon result: the peer and nothing else.
+    pub(crate) origin: &'x Origin<'x>,
+    pub(crate) cid: &'x str,
+    text: Cell<Option<&'x str>>,
+}
+
+/// What a canon map holds.
+#[derive(Debug)]
+pub(crate) struct CanonMap<'x> {
+    /// The pairs.
+    pub(crate) canon: &'x Canon<'x>,
+    /// Keys as JSON texts in the order of first appearance, with the indexes of their pairs.
+    keys: Vec<(&'x str, Vec<u32>)>,
+    index: HashMap<&'x str, u32>,
+    text: Cell<Option<&'x str>>,
+}
+
+impl<'x> Json<'x> {
+    pub(crate) fn stored(arena: &'x Bump, cid: &'x str, text: &'x str) -> Self {
+        Self::Stored(arena.alloc(StoredValue {
+            text,
+            cid,
+            canonical: Cell::new(None),
+        }))
+    }
+
+    /// The canonical text.
+    pub(crate) fn text(self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
+        let stored = match self {
+            Self::Text(text) => return Ok(text),
+            Self::Stored(stored) => stored,
+        };
+        if let Some(text) = stored.canonical.get() {
+            return Ok(text);
+        }
+        let text = canonical_text(arena, stored.text).map_err(|error| {
+            UncatchableError::ValueIsNotJson {
+                cid: stored.cid.to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
+        stored.canonical.set(Some(text));
+        Ok(text)
+    }
+
+    /// The CID of the canonical text, where it is known.
+    pub(crate) fn known_cid(self) -> Option<&'x str> {
+        match self {
+            Self::Stored(stored)
+                if stored
+                    .canonical
+                    .get()
+                    .is_some_and(|text| std::ptr::eq(text, stored.text)) =>
+            {
+                Some(stored.cid)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'x> Origin<'x> {
+    pub(crate) fn new(arena: &'x Bump, tetraplet: Tetraplet<'x>) -> &'x Self {
+        arena.alloc(Self {
+            tetraplet,
+            cid: Cell::new(None),
+        })
+    }
+
+    pub(crate) fn with_cid(arena: &'x Bump, tetraplet: Tetraplet<'x>, cid: &'x str) -> &'x Self {
+        arena.alloc(Self {
+            tetraplet,
+            cid: Cell::new(Some(cid)),
+        })
+    }
+
+    pub(crate) fn cid(&self, arena: &'x Bump) -> &'x str {
+        if let Some(cid) = self.cid.get() {
+            return cid;
+        }
+        let cid = arena.alloc_str(&value_cid(&self.json()));
+        self.cid.set(Some(cid));
+        cid
+    }
+
+    /// The text that is hashed: fields in this order.
+    fn json(&self) -> String {
+        let Tetraplet {
+            peer_pk,
+            service_id,
+            function_name,
+            lens,
+        } = self.tetraplet;
+        let mut out = Vec::with_capacity(160);
+        for (name, value) in [
+            ("{\"peer_pk\":", peer_pk),
+            (",\"service_id\":", service_id),
+            (",\"function_name\":", function_name),
+            (",\"lens\":", lens),
+        ] {
+            out.extend_from_slice(name.as_bytes());
+            push_string(&mut out, value);
+        }
+        out.push(b'}');
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+impl<'x> Aggregate<'x> {
+    /// Keeps of the tetraplet what values of this provenance keep: a literal its peer, a canon
+    /// value its peer and lens.
+    pub(crate) fn squeezed(
+        arena: &'x Bump,
+        value: Json<'x>,
+        origin: &'x Origin<'x>,
+        provenance: Provenance<'x>,
+    ) -> Self {
+        let Tetraplet {
+            peer_pk,
+            service_id,
+            function_name,
+            lens,
+        } = origin.tetraplet;
+        let kept = match provenance {
+            Provenance::ServiceResult(_) => origin,
+            Provenance::Literal
+                if service_id.is_empty() && function_name.is_empty() && lens.is_empty() =>
+            {
+                origin
+            }
+            Provenance::Literal => Origin::new(arena, Tetraplet::of_peer(peer_pk)),
+            Provenance::Canon(_) if service_id.is_empty() && function_name.is_empty() => origin,
+            Provenance::Canon(_) => Origin::new(
+                arena,
+                Tetraplet {
+                    lens,
+                    ..Tetraplet::of_peer(peer_pk)
+                },
+            ),
+        };
+        Self {
+            value,
+            origin: kept,
+            provenance,
+            position: 0,
+        }
+    }
+}
+
+impl<'x> Canon<'x> {
+    pub(crate) fn new(
+        elements: &'x [Aggregate<'x>],
+        origin: &'x Origin<'x>,
+        cid: &'x str,
+    ) -> Self {
+        Self {
+            elements,
+            origin,
+            cid,
+            text: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &'x str {
+        self.origin.tetraplet.peer_pk
+    }
+
+    /// The elements as a JSON array.
+    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text);
+        }
+        let mut text = bumpalo::collections::String::new_in(arena);
+        text.push('[');
+        for (index, element) in self.elements.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(element.value.text(arena)?);
+        }
+        text.push(']');
+        let text = text.into_bump_str();
+        self.text.set(Some(text));
+        Ok(text)
+    }
+}
+
+impl<'x> CanonMap<'x> {
+    /// Splits the pairs.
+    pub(crate) fn new(arena: &'x Bump, canon: &'x Canon<'x>) -> Result<Self, UncatchableError> {
+        let mut keys: Vec<(&'x str, Vec<u32>)> = Vec::new();
+        let mut index: HashMap<&'x str, u32> = HashMap::new();
+        for (position, element) in (0_u32..).zip(canon.elements) {
+            let (key, _) = split_pair(element.value.text(arena)?)?;
+            let entry = *index.entry(key).or_insert_with(|| {
+                keys.push((key, Vec::new()));
+                keys.len() as u32 - 1
+            });
+            if let Some((_, positions)) = keys.get_mut(entry as usize) {
+                positions.push(position);
+            }
+        }
+        Ok(Self {
+            canon,
+            keys,
+            index,
+            text: Cell::new(None),
+        })
+    }
+
+    /// The pairs of a key (its JSON text), in the order of the canon.
+    pub(crate) fn pairs(&self, key: &str) -> &[u32] {
+        let entry = self.index.get(key).copied();
+        entry
+            .and_then(|entry| self.keys.get(entry as usize))
+            .map_or(&[], |(_, positions)| positions.as_slice())
+    }
+
+    /// A pair's value.
+    pub(crate) fn value(
+        &self,
+        arena: &'x Bump,
+        position: u32,
+    ) -> Result<Option<&'x str>, UncatchableError> {
+        let Some(element) = self.canon.elements.get(position as usize) else {
+            return Ok(None);
+        };
+        let (_, value) = split_pair(element.value.text(arena)?)?;
+        Ok(Some(value))
+    }
+
+    /// The values of a key as a JSON array.
+    pub(crate) fn values_text(
+        &self,
+        arena: &'x Bump,
+        key: &str,
+    ) -> Result<&'x str, UncatchableError> {
+        let mut text = bumpalo::collections::String::new_in(arena);
+        self.push_values(arena, &mut text, self.pairs(key))?;
+        Ok(text.into_bump_str())
+    }
+
+    /// The last pair of each key, in the order of these pairs.
+    pub(crate) fn last_pairs(&self) -> Vec<u32> {
+        let mut last: Vec<u32> = self
+            .keys
+            .iter()
+            .filter_map(|(_, positions)| positions.last().copied())
+            .collect();
+        last.sort_unstable();
+        last
+    }
+
+    /// The map as a JSON object: key to the array of its values.
+    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text);
+        }
+        let mut fields: Vec<(&'x str, &[u32])> = Vec::with_capacity(self.keys.len());
+        let mut places: HashMap<&'x str, usize> = HashMap::with_capacity(self.keys.len());
+        for (key, positions) in &self.keys {
+            let name = field_name(arena, key);
+            match places.get(name).and_then(|&place| fields.get_mut(place)) {
+                // `42` and `"42"` are two keys of the map but one of the object.
+                Some(field) => field.1 = positions,
+                None => {
+                    places.insert(name, fields.len());
+                    fields.push((name, positions));
+                }
+            }
+        }
+        sort_fields(&mut fields);
+        let mut text = bumpalo::collections::String::new_in(arena);
+        text.push('{');
+        for (index, (name, positions)) in fields.into_iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(name);
+            text.push(':');
+            self.push_values(arena, &mut text, positions)?;
+        }
+        text.push('}');
+        let text = text.into_bump_str();
+        self.text.set(Some(text));
+        Ok(text)
+    }
+
+    fn push_values(
+        &self,
+        arena: &'x Bump,
+        text: &mut bumpalo::collections::String<'_>,
+        positions: &[u32],
+    ) -> Result<(), UncatchableError> {
+        text.push('[');
+        for (index, &position) in positions.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(self.value(arena, position)?.unwrap_or("null"));
+        }
+        text.push(']');
+        Ok(())
+    }
+}
+
+/// The scalar form of a map: key to the first of its values.
+pub(crate) fn map_to_object<'x>(
+    arena: &'x Bump,
+    pairs: impl Iterator<Item = Aggregate<'x>>,
+) -> Result<&'x str, UncatchableError> {
+    let mut fields: Vec<(&'x str, &'x str)> = Vec::new();
+    let mut seen: hashbrown::HashSet<&'x str> = hashbrown::HashSet::new();
+    for pair in pairs {
+        let (key, value) = split_pair(pair.value.text(arena)?)?;
+        let name = field_name(arena, key);
+        if seen.insert(name) {
+            fields.push((name, value));
+        }
+    }
+    sort_fields(&mut fields);
+    let mut text = bumpalo::collections::String::new_in(arena);
+    text.push('{');
+    for (index, (name, value)) in fields.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push(':');
+        text.push_str(value);
+    }
+    text.push('}');
+    Ok(text.into_bump_str())
+}
+
+/// Whether a JSON text can be a key of a map: a string or an integer.
+pub(crate) fn is_map_key(text: &str) -> bool {
+    match json::kind(text) {
+        json::Kind::String => true,
+        json::Kind::Number => !text.contains(['.', 'e', 'E']),
+        _ => false,
+    }
+}
+
+/// The canonical form of a JSON text: the text itself where it is canonical.
+pub(crate) fn canonical_text<'x>(
+    arena: &'x Bump,
+    text: &'x str,
+) -> Result<&'x str, serde_json::Error> {
+    let canonical: Cow<'_, str> = normalize(text)?.into();
+    Ok(match canonical {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(same) if same == text => text,
+        Cow::Owned(other) => arena.alloc_str(&other),
+    })
+}
+
+/// The texts one after the other.
+pub(crate) fn concat<'x>(arena: &'x Bump, parts: &[&str]) -> &'x str {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut text = bumpalo::collections::String::with_capacity_in(length, arena);
+    for part in parts {
+        text.push_str(part);
+    }
+    text.into_bump_str()
+}
+
+/// A number as text.
+pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
+    arena.alloc_str(&number.to_string())
+}
+
+/// Key and value of a pair, both as JSON texts.
+fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
+    let message = |message| UncatchableError::StreamMapKey { message };
+    if json::kind(text) != json::Kind::Object {
+        return Err(message("the value must be an object with key and value fields"));
+    }
+    let (mut key, mut value) = (None, None);
+    for (name, field) in json::object_entries(text) {
+        match name {
+            "\"key\"" => key = Some(field),
+            "\"value\"" => value = Some(field),
+            _ => {}
+        }
+    }
+    let key = key
+        .filter(|key| is_map_key(key))
+        .ok_or_else(|| message("unsupported kvpair object or map key type"))?;
+    let value =
+        value.ok_or_else(|| message("there must be a \"value\" field in kvpair object"))?;
+    Ok((key, value))
+}
+
+/// The name of the field that a key becomes, as a JSON string.
+fn field_name<'x>(arena: &'x Bump, key: &'x str) -> &'x str {
+    if key.starts_with('"') {
+        return key;
+    }
+    concat(arena, &["\"", key, "\""])
+}
+
+/// Sorts by the bytes of the names that the JSON strings denote.
+fn sort_fields<T>(fields: &mut [(&str, T)]) {
+    if fields.iter().any(|(name, _)| name.contains('\\')) {
+        fields.sort_by_cached_key(|(name, _)| json::unescape(name).into_owned());
+    } else {
+        // The closing quote would sort a prefix behind its extensions.
+        fields.sort_by(|(left, _), (right, _)| {
+            left.strip_suffix('"').cmp(&right.strip_suffix('"'))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair<'x>(arena: &'x Bump, text: &'x str) -> Aggregate<'x> {
+        Aggregate {
+            value: Json::Text(text),
+            origin: Origin::new(arena, Tetraplet::of_peer("A")),
+            provenance: Provenance::Literal,
+            position: 0,
+        }
+    }
+
+    #[test]
+    fn maps_become_objects() {
+        let arena = Bump::new();
+        let pairs: Vec<_> = [
+            r#"{"key":"a","value":1}"#,
+            r#"{"key":42,"value":"x"}"#,
+            r#"{"key":"a","value":2}"#,
+            r#"{"key":"42","value":"y"}"#,
+            r#"{"key":"a!","value":3}"#,
+        ]
+        .into_iter()
+        .map(|text| pair(&arena, text))
+        .collect();
+        assert_eq!(
+            map_to_object(&arena, pairs.iter().copied()).unwrap(),
+            r#"{"42":"x","a":1,"a!":3}"#
+        );
+        let origin = Origin::new(&arena, Tetraplet::of_peer("A"));
+        let canon = arena.alloc(Canon::new(arena.alloc_slice_copy(&pairs), origin, ""));
+        let map = CanonMap::new(&arena, canon).unwrap();
+        assert_eq!(
+            map.text(&arena).unwrap(),
+            r#"{"42":["y"],"a":[1,2],"a!":[3]}"#
+        );
+        assert_eq!(map.values_text(&arena, "\"a\"").unwrap(), "[1,2]");
+        assert_eq!(map.values_text(&arena, "42").unwrap(), r#"["x"]"#);
+        assert_eq!(map.values_text(&arena, "\"no\"").unwrap(), "[]");
+        assert_eq!(map.last_pairs(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused() {
+        let arena = Bump::new();
+        for text in ["1", r#"{"value":1}"#, r#"{"key":1.5,"value":1}"#, r#"{"key":"k"}"#] {
+            assert!(map_to_object(&arena, [pair(&arena, text)].into_iter()).is_err());
+        }
+    }
+
+    #[test]
+    fn literals_lose_their_lens() {
+        let arena = Bump::new();
+        let tetraplet = Tetraplet {
+            peer_pk: "A",
+            service_id: "s",
+            function_name: "f",
+            lens: ".$.x",
+        };
+        let origin = Origin::new(&arena, tetraplet);
+        let kept = |provenance| {
+            Aggregate::squeezed(&arena, Json::Text("1"), origin, provenance)
+                .origin
+                .tetraplet
+        };
+        assert_eq!(kept(Provenance::Literal), Tetraplet::of_peer("A"));
+        assert_eq!(kept(Provenance::ServiceResult("cid")), tetraplet);
+        let canon = kept(Provenance::Canon("cid"));
+        assert_eq!((canon.service_id, canon.lens), ("", ".$.x"));
+    }
+}

@@ -1,0 +1,99 @@
+//! `ap`.
+
+use particle::{
+    data::{Generations, State},
+    merge::{Met, Source, UNNUMBERED},
+};
+
+use super::{Bound, Flow, Stop, Vm, or_join};
+use crate::{
+    error::{CatchableError, UncatchableError},
+    scope::Shadowing,
+    script::{OpId, Output, Slot, StreamRef},
+    stream::{STREAM_SIZE_LIMIT, TooLarge},
+    value::{Aggregate, Json, concat, is_map_key},
+};
+
+impl<'x> Vm<'x> {
+    pub(super) fn ap(&mut self, op: OpId, argument: u32, target: Output) -> Result<Flow, Stop> {
+        let value = or_join!(self, self.aggregate_of(argument));
+        match target {
+            Output::Scalar(slot) => self.bind(slot, Bound::Scalar(value))?,
+            Output::Stream(stream) => {
+                let met = self.ap_start(op)?;
+                self.append(stream, value, met)?;
+                self.push_ap();
+            }
+            Output::None => {}
+        }
+        Ok(Flow::Done)
+    }
+
+    pub(super) fn ap_map(
+        &mut self,
+        op: OpId,
+        operands: u32,
+        map: StreamRef,
+    ) -> Result<Flow, Stop> {
+        let value = or_join!(self, self.aggregate_of(operands + 1));
+        // The state is taken before the key is known; peers agree on what follows from it.
+        let met = self.ap_start(op)?;
+        let key = or_join!(self, self.text_of(operands));
+        if !is_map_key(key) {
+            return Err(CatchableError::MapKey {
+                map: self.name(map.slot),
+            }
+            .into());
+        }
+        let text = value.value.text(self.arena)?;
+        let parts = ["{\"key\":", key, ",\"value\":", text, "}"];
+        let pair = Aggregate {
+            value: Json::Text(concat(self.arena, &parts)),
+            ..value
+        };
+        self.append(map, pair, met)?;
+        self.push_ap();
+        Ok(Flow::Done)
+    }
+
+    /// Assigns a scalar, canon stream or canon map.
+    pub(super) fn bind(&mut self, slot: Slot, value: Bound<'x>) -> Result<(), UncatchableError> {
+        self.scopes.set(slot, value).map_err(|Shadowing| {
+            UncatchableError::ShadowingIsNotAllowed {
+                name: self.name(slot),
+            }
+        })
+    }
+
+    /// Adds a value to a stream; its state is about to be written.
+    pub(super) fn append(
+        &mut self,
+        stream: StreamRef,
+        value: Aggregate<'x>,
+        found: Option<(u32, Source)>,
+    ) -> Result<(), UncatchableError> {
+        let value = Aggregate {
+            position: self.merge.position(),
+            ..value
+        };
+        let program = self.program;
+        let Some(stream) = self.streams.get_or_create(program, stream) else {
+            return Ok(());
+        };
+        stream.add(value, found).map_err(|TooLarge| {
+            UncatchableError::StreamSizeLimitExceeded {
+                limit: STREAM_SIZE_LIMIT,
+            }
+        })
+    }
+
+    fn ap_start(&mut self, op: OpId) -> Result<Option<(u32, Source)>, UncatchableError> {
+        let met = self.merge.ap_start();
+        let met = met.map_err(|error| self.trace_error(op, error))?;
+        Ok(met.map(|Met { state, source }| (state, source)))
+    }
+
+    fn push_ap(&mut self) {
+        self.merge.push(State::Ap(Generations::One(UNNUMBERED)));
+    }
+}

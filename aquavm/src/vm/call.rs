@@ -1,0 +1,437 @@
+//! `call`.
+
+use particle::{
+    Tetraplet,
+    cid::value_cid,
+    data::{CallState, Provenance, ServiceResult, State},
+    merge::{Met, Source, UNNUMBERED, dump_value},
+};
+
+use super::{Bound, Flow, Stop, Vm, or_join};
+use crate::{
+    error::{CatchableError, UncatchableError},
+    json,
+    outcome::CallResult,
+    requests::Request,
+    scope::Found,
+    script::{OpId, Output, Slot},
+    value::{Aggregate, Json, Origin, canonical_text},
+};
+
+/// What a result that is no JSON counts as.
+const NOT_JSON: i32 = i32::MAX;
+
+/// Where a call goes.
+#[derive(Clone, Copy)]
+struct Target<'x> {
+    origin: &'x Origin<'x>,
+    /// CID of the JSON array of the arguments; `None` while one of them may still come.
+    argument_hash: Option<&'x str>,
+}
+
+impl<'x> Target<'x> {
+    fn peer(self) -> &'x str {
+        self.origin.tetraplet.peer_pk
+    }
+}
+
+impl<'x> Vm<'x> {
+    pub(super) fn call(
+        &mut self,
+        op: OpId,
+        operands: u32,
+        arguments: u32,
+        output: Output,
+    ) -> Result<Flow, Stop> {
+        let peer_pk = or_join!(self, self.string_of(operands));
+        let service_id = or_join!(self, self.string_of(operands + 1));
+        let function_name = or_join!(self, self.string_of(operands + 2));
+        let origin = Origin::new(
+            self.arena,
+            Tetraplet::of_call(peer_pk, service_id, function_name),
+        );
+        self.call_origin = Some(origin);
+        if let Output::Scalar(slot) = output {
+            self.check_output(slot)?;
+        }
+        let first = operands + 3;
+        let argument_hash = match self.resolve_arguments(first, arguments) {
+            Ok(()) => Some(&*self.arena.alloc_str(&value_cid(&self.arguments))),
+            Err(stop) if stop.is_joinable() => None,
+            Err(stop) => return Err(stop),
+        };
+        let target = Target {
+            origin,
+            argument_hash,
+        };
+        let met = self.merge.call_start();
+        let met = met.map_err(|error| self.trace_error(op, error))?;
+        let met = met.and_then(|met| self.believed(met, target));
+        let Some(Met { state, source }) = met else {
+            return Ok(self.request(target, first, arguments, None)?);
+        };
+        match state {
+            CallState::SentByWithId { peer_id, call_id } if peer_id == self.current_peer => {
+                let results = self.results;
+                match results.get(&call_id) {
+                    Some(result) if self.used_results.insert(call_id) => {
+                        return self.finish(target, output, result);
+                    }
+                    _ => {
+                        self.complete = false;
+                        self.merge.push(State::Call(state));
+                    }
+                }
+            }
+            CallState::SentBy(_) | CallState::SentByWithId { .. } => {
+                if target.peer() == self.current_peer {
+                    return Ok(self.request(target, first, arguments, Some(state))?);
+                }
+                self.complete = false;
+                self.merge.push(State::Call(state));
+            }
+            CallState::Failed(cid) => return Err(self.failed_before(target, cid)?.into()),
+            CallState::Scalar(_) | CallState::Stream { .. } | CallState::Unused(_) => {
+                self.restore(target, output, state, source)?;
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    /// A state of the data as local policy takes it.
+    fn believed(
+        &self,
+        met: Met<CallState<'x>>,
+        target: Target<'x>,
+    ) -> Option<Met<CallState<'x>>> {
+        let foreign = met.source == Source::Current;
+        match met.state {
+            CallState::Unused(_)
+                if foreign
+                    && self.policy.ignore_foreign_unused
+                    && target.peer() == self.current_peer =>
+            {
+                None
+            }
+            CallState::SentByWithId { peer_id, .. }
+                if foreign
+                    && self.policy.ignore_foreign_requests
+                    && peer_id == self.current_peer =>
+            {
+                Some(Met {
+                    state: CallState::SentBy(peer_id),
+                    ..met
+                })
+            }
+            _ => Some(met),
+        }
+    }
+
+    /// An output must be free, and no iterator.
+    fn check_output(&self, slot: Slot) -> Result<(), UncatchableError> {
+        let name = || self.name(slot);
+        match self.scopes.get(slot) {
+            Found::Value(_) if self.is_iterator(slot) => {
+                Err(UncatchableError::IterableShadowing { name: name() })
+            }
+            Found::Value(_) if !self.scopes.may_set(slot) => {
+                Err(UncatchableError::ShadowingIsNotAllowed { name: name() })
+            }
+            Found::Nothing if self.is_iterator(slot) => {
+                Err(UncatchableError::IterableShadowing { name: name() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the JSON array of the arguments.
+    fn resolve_arguments(&mut self, first: u32, count: u32) -> Result<(), Stop> {
+        let mut array = std::mem::take(&mut self.arguments);
+        array.clear();
+        array.push('[');
+        let mut result = Ok(());
+        for operand in first..first + count {
+            match self.text_of(operand) {
+                Ok(text) => {
+                    if operand > first {
+                        array.push(',');
+                    }
+                    array.push_str(text);
+                }
+                Err(stop) => {
+                    result = Err(stop);
+                    break;
+                }
+            }
+        }
+        array.push(']');
+        self.arguments = array;
+        result
+    }
+
+    /// The call was not executed before: issue it here, or send the particle to where it belongs.
+    fn request(
+        &mut self,
+        target: Target<'x>,
+        first: u32,
+        count: u32,
+        remembered: Option<CallState<'x>>,
+    ) -> Result<Flow, Stop> {
+        self.complete = false;
+        if target.peer() != self.current_peer {
+            self.next_peers.insert(target.peer());
+            self.merge
+                .push(State::Call(CallState::SentBy(self.current_peer)));
+            return Ok(Flow::Done);
+        }
+        if target.argument_hash.is_none() {
+            if let Some(state) = remembered {
+                self.merge.push(State::Call(state));
+            }
+            return Ok(Flow::Done);
+        }
+        let mut origins = Vec::new();
+        let mut ends = Vec::with_capacity(count as usize);
+        for operand in first..first + count {
+            self.origins_of(operand, &mut origins)?;
+            ends.push(origins.len());
+        }
+        let call_id =
+            self.last_call_id
+                .checked_add(1)
+                .ok_or_else(|| UncatchableError::IntConversion {
+                    reason: "out of range integral type conversion attempted".to_owned(),
+                })?;
+        self.last_call_id = call_id;
+        self.requests.push(Request {
+            id: call_id,
+            service_id: target.origin.tetraplet.service_id,
+            function_name: target.origin.tetraplet.function_name,
+            arguments: &self.arguments,
+            origins: &origins,
+            ends: &ends,
+        });
+        self.merge.push(State::Call(CallState::SentByWithId {
+            peer_id: self.current_peer,
+            call_id,
+        }));
+        Ok(Flow::Done)
+    }
+
+    /// The host answered.
+    fn finish(
+        &mut self,
+        target: Target<'x>,
+        output: Output,
+        result: &'x CallResult,
+    ) -> Result<Flow, Stop> {
+        let argument_hash = target.argument_hash.ok_or_else(unknown_arguments)?;
+        let (ret_code, message) = match result.ret_code {
+            0 => match canonical_text(self.arena, &result.result) {
+                Ok(text) => {
+                    self.finish_ok(target.origin, argument_hash, output, text)?;
+                    return Ok(Flow::Done);
+                }
+                Err(error) => (
+                    NOT_JSON,
+                    format!(
+                        "call_service result 'ret_code: 0, result: '{}'' can't be serialized or \
+                         deserialized with an error: {error}",
+                        result.result
+                    ),
+                ),
+            },
+            code => (code, result.result.clone()),
+        };
+        let mut text = "{\"message\":".to_owned();
+        json::write_string(&mut text, &message);
+        text.push_str(&format!(",\"ret_code\":{ret_code}}}"));
+        let text = self.arena.alloc_str(&text);
+        let cid = self.store_result(target.origin, argument_hash, text);
+        self.register(cid, target.peer());
+        self.merge.push(State::Call(CallState::Failed(cid)));
+        Err(CatchableError::LocalService { ret_code, message }.into())
+    }
+
+    fn finish_ok(
+        &mut self,
+        origin: &'x Origin<'x>,
+        argument_hash: &'x str,
+        output: Output,
+        text: &'x str,
+    ) -> Result<(), UncatchableError> {
+        if let Output::None = output {
+            let cid = self.arena.alloc_str(&value_cid(text));
+            self.merge.push(State::Call(CallState::Unused(cid)));
+            return Ok(());
+        }
+        let cid = self.store_result(origin, argument_hash, text);
+        self.register(cid, origin.tetraplet.peer_pk);
+        let value = Aggregate {
+            value: Json::Text(text),
+            origin,
+            provenance: Provenance::ServiceResult(cid),
+            position: self.merge.position(),
+        };
+        let state = match output {
+            Output::Stream(stream) => {
+                self.append(stream, value, None)?;
+                CallState::Stream {
+                    cid,
+                    generation: UNNUMBERED,
+                }
+            }
+            Output::Scalar(slot) => {
+                self.bind(slot, Bound::Scalar(value))?;
+                CallState::Scalar(cid)
+            }
+            Output::None => return Ok(()),
+        };
+        self.merge.push(State::Call(state));
+        Ok(())
+    }
+
+    fn store_result(
+        &mut self,
+        origin: &'x Origin<'x>,
+        argument_hash: &'x str,
+        text: &'x str,
+    ) -> &'x str {
+        let value_cid = self.store_value(text);
+        let tetraplet_cid = self.store_origin(origin);
+        self.store_service_result(ServiceResult {
+            value_cid,
+            argument_hash,
+            tetraplet_cid,
+        })
+    }
+
+    /// The data hold the result.
+    fn restore(
+        &mut self,
+        target: Target<'x>,
+        output: Output,
+        state: CallState<'x>,
+        source: Source,
+    ) -> Result<(), UncatchableError> {
+        match (output, state) {
+            (Output::None, CallState::Unused(_)) => {
+                self.merge.push(State::Call(state));
+            }
+            (Output::Scalar(slot), CallState::Scalar(cid)) => {
+                let (cid, value) = self.restored(target, cid)?;
+                self.bind(slot, Bound::Scalar(value))?;
+                self.merge.push(State::Call(CallState::Scalar(cid)));
+            }
+            (Output::Stream(stream), CallState::Stream { cid, generation }) => {
+                let (cid, value) = self.restored(target, cid)?;
+                self.append(stream, value, Some((generation, source)))?;
+                self.merge
+                    .push(State::Call(CallState::Stream { cid, generation }));
+            }
+            _ => {
+                return Err(UncatchableError::CallResultKind {
+                    value: dump_value(&state),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A result of the data, checked against the call.
+    fn restored(
+        &mut self,
+        target: Target<'x>,
+        cid: &'x str,
+    ) -> Result<(&'x str, Aggregate<'x>), UncatchableError> {
+        let (cid, result) = self.service_result(cid)?;
+        let value = self.stored_value(result.value_cid)?;
+        let origin = self.stored_origin(result.tetraplet_cid)?;
+        check_result(target, &result, origin)?;
+        self.register(cid, target.peer());
+        let aggregate = Aggregate {
+            value,
+            origin,
+            provenance: Provenance::ServiceResult(cid),
+            position: self.merge.position(),
+        };
+        Ok((cid, aggregate))
+    }
+
+    /// The data say that the call failed: the same error again.
+    fn failed_before(
+        &mut self,
+        target: Target<'x>,
+        cid: &'x str,
+    ) -> Result<CatchableError, UncatchableError> {
+        #[derive(serde::Deserialize)]
+        struct CallServiceFailed {
+            ret_code: i32,
+            message: String,
+        }
+        let (cid, result) = self.service_result(cid)?;
+        let value = self.stored_value(result.value_cid)?;
+        let origin = self.stored_origin(result.tetraplet_cid)?;
+        check_result(target, &result, origin)?;
+        let text = value.text(self.arena)?;
+        let failed: CallServiceFailed = serde_json::from_str::<serde_json::Value>(text)
+            .and_then(serde_json::from_value)
+            .map_err(|error| UncatchableError::MalformedCallServiceFailed {
+                reason: error.to_string(),
+            })?;
+        self.complete = false;
+        self.register(cid, target.peer());
+        self.merge.push(State::Call(CallState::Failed(cid)));
+        Ok(CatchableError::LocalService {
+            ret_code: failed.ret_code,
+            message: failed.message,
+        })
+    }
+}
+
+/// A result must belong to this call and these arguments.
+fn check_result(
+    target: Target<'_>,
+    result: &ServiceResult<'_>,
+    origin: &Origin<'_>,
+) -> Result<(), UncatchableError> {
+    let expected = target.argument_hash.ok_or_else(unknown_arguments)?;
+    if expected != result.argument_hash {
+        return Err(UncatchableError::InstructionParametersMismatch {
+            parameter: "call argument_hash",
+            expected: expected.to_owned(),
+            stored: result.argument_hash.to_owned(),
+        });
+    }
+    if target.origin.tetraplet != origin.tetraplet {
+        return Err(UncatchableError::InstructionParametersMismatch {
+            parameter: "call tetraplet",
+            expected: dump_tetraplet(&target.origin.tetraplet),
+            stored: dump_tetraplet(&origin.tetraplet),
+        });
+    }
+    Ok(())
+}
+
+/// A result for arguments that are not there yet cannot be honest.
+fn unknown_arguments() -> UncatchableError {
+    UncatchableError::InstructionParametersMismatch {
+        parameter: "call argument_hash",
+        expected: "undefined arguments".to_owned(),
+        stored: "a result".to_owned(),
+    }
+}
+
+/// Readable form of a tetraplet in error texts.
+pub(super) fn dump_tetraplet(tetraplet: &Tetraplet<'_>) -> String {
+    let Tetraplet {
+        peer_pk,
+        service_id,
+        function_name,
+        lens,
+    } = tetraplet;
+    format!(
+        "SecurityTetraplet {{ peer_pk: {peer_pk:?}, service_id: {service_id:?}, function_name: \
+         {function_name:?}, lens: {lens:?} }}"
+    )
+}
