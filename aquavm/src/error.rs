@@ -316,7 +316,9 @@ pub enum UncatchableError {
         name: String,
     },
     /// Assignment to an iterator of an active fold.
-    #[error("variable with name '{name}' can't be shadowed, shadowing isn't supported for iterables")]
+    #[error(
+        "variable with name '{name}' can't be shadowed, shadowing isn't supported for iterables"
+    )]
     IterableShadowing {
         /// The iterator.
         name: String,
@@ -340,7 +342,9 @@ pub enum UncatchableError {
         name: String,
     },
     /// A scope that ended twice.
-    #[error("new end block tries to pop up a variable '{name}' that wasn't defined at depth {depth}")]
+    #[error(
+        "new end block tries to pop up a variable '{name}' that wasn't defined at depth {depth}"
+    )]
     ScopesCorrupted {
         /// Name with its sigils.
         name: String,

@@ -79,7 +79,12 @@ mod tests {
 
     #[test]
     fn strings_are_escaped_like_serde_json() {
-        for text in ["", "plain", "q\"b\\", "\u{0}\u{1f}\u{7f}\u{2028}/é\n\t\r\u{8}\u{c}"] {
+        for text in [
+            "",
+            "plain",
+            "q\"b\\",
+            "\u{0}\u{1f}\u{7f}\u{2028}/é\n\t\r\u{8}\u{c}",
+        ] {
             let mut ours = String::new();
             write_string(&mut ours, text);
             assert_eq!(ours, serde_json::to_string(text).unwrap());

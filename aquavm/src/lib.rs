@@ -6,7 +6,7 @@
 //! reads no clock and holds no connection; the same inputs give the same bytes everywhere.
 //!
 //! ```
-//! use aquavm::{CallResult, CallResults, Key, RunParameters, Script, step};
+//! use aquavm::{CallResult, CallResults, RunParameters, Script, step};
 //! use particle::KeyPair;
 //!
 //! let key = KeyPair::from_seed(&[1; 32]);
@@ -21,7 +21,7 @@
 //!     timestamp: 1_700_000_000_000,
 //!     ttl: 7_000,
 //!     particle_id: "particle-1".to_owned(),
-//!     key: Key::Pair(key),
+//!     key: key.into(),
 //!     limits: Default::default(),
 //!     compat: Default::default(),
 //!     check_signatures: true,
@@ -54,12 +54,8 @@ mod stream;
 mod value;
 mod vm;
 
-pub use error::{
-    CatchableError, FarewellError, LambdaError, PreparationError, UncatchableError,
-};
-pub use outcome::{
-    ArgumentTetraplet, CallRequest, CallResult, CallResults, LimitFlags, Outcome,
-};
+pub use error::{CatchableError, FarewellError, LambdaError, PreparationError, UncatchableError};
+pub use outcome::{ArgumentTetraplet, CallRequest, CallResult, CallResults, LimitFlags, Outcome};
 pub use parameters::{Compat, Key, Limits, Policy, RunParameters};
 pub use requests::{decode_call_requests, decode_call_results, encode_call_results};
 pub use run::{invoke, invoke_script, step};

@@ -1,5 +1,7 @@
 //! What a run is told besides script, data and results.
 
+use std::sync::Arc;
+
 use particle::{KeyPair, data::MIN_INTERPRETER_VERSION};
 use semver::Version;
 
@@ -33,7 +35,7 @@ pub struct RunParameters {
 #[derive(Clone)]
 pub enum Key {
     /// An expanded key.
-    Pair(KeyPair),
+    Pair(Arc<KeyPair>),
     /// Format byte (0 is Ed25519, the only accepted one) and secret bytes.
     Raw {
         /// The format byte.
@@ -81,6 +83,12 @@ pub struct Policy {
     pub ignore_foreign_requests: bool,
     /// Leave contents out of the new data that nothing refers to.
     pub drop_unreferenced: bool,
+}
+
+impl From<KeyPair> for Key {
+    fn from(pair: KeyPair) -> Self {
+        Self::Pair(Arc::new(pair))
+    }
 }
 
 impl Default for Limits {

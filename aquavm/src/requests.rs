@@ -183,8 +183,7 @@ pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, 
                 rmp_serde::from_slice(request.arguments).map_err(describe)?;
             let arguments =
                 particle::value::print(&arguments).map_err(|error| error.to_string())?;
-            let tetraplets =
-                rmp_serde::from_slice(request.tetraplets).map_err(describe)?;
+            let tetraplets = rmp_serde::from_slice(request.tetraplets).map_err(describe)?;
             Ok((
                 id,
                 CallRequest {
@@ -204,8 +203,8 @@ pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, 
 /// What is wrong with the bytes.
 pub fn decode_call_results(bytes: &[u8]) -> Result<CallResults, String> {
     let body = strip_prefix(bytes)?;
-    let results: BTreeMap<String, CallResult> =
-        rmp_serde::from_slice(body).map_err(|error| format!("Format(Syntax({:?}))", error.to_string()))?;
+    let results: BTreeMap<String, CallResult> = rmp_serde::from_slice(body)
+        .map_err(|error| format!("Format(Syntax({:?}))", error.to_string()))?;
     results
         .into_iter()
         .map(|(id, result)| {
@@ -276,7 +275,12 @@ mod tests {
             results
         );
         assert_eq!(encode_call_results(&CallResults::new()), [0x81, 0x04, 0x80]);
-        for bytes in [&[][..], b"\x80\x04\x80", b"\x81\x04\xff", b"\x81\x04\x81\x01\x90"] {
+        for bytes in [
+            &[][..],
+            b"\x80\x04\x80",
+            b"\x81\x04\xff",
+            b"\x81\x04\x81\x01\x90",
+        ] {
             assert!(decode_call_results(bytes).is_err());
         }
     }

@@ -1,13 +1,13 @@
 //! One run, from bytes to bytes.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bumpalo::Bump;
 use particle::{
     KeyPair, Signer as _,
     data::{
-        CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, Signatures, StoreError, VerifyOptions,
-        Versions, check_signatures, sign_cids, stored_public_key,
+        CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, Signatures, StoreError,
+        VerifyOptions, Versions, check_signatures, sign_cids, stored_public_key,
     },
 };
 
@@ -63,7 +63,14 @@ pub fn invoke(
             diagnostic: errors.to_string(),
         })
     };
-    invoke_with(script.len(), parse, previous, current, parameters, call_results)
+    invoke_with(
+        script.len(),
+        parse,
+        previous,
+        current,
+        parameters,
+        call_results,
+    )
 }
 
 /// [`invoke`] with a script that was parsed before.
@@ -375,12 +382,12 @@ fn stores_error(error: StoreError) -> PreparationError {
     }
 }
 
-fn key_pair(key: &Key) -> Result<KeyPair, PreparationError> {
+fn key_pair(key: &Key) -> Result<Arc<KeyPair>, PreparationError> {
     let malformed = |reason: String| PreparationError::Key { reason };
     match key {
-        Key::Pair(pair) => Ok(pair.clone()),
+        Key::Pair(pair) => Ok(Arc::clone(pair)),
         Key::Raw { format: 0, secret } => match <&[u8; 32]>::try_from(secret.as_slice()) {
-            Ok(seed) => Ok(KeyPair::from_seed(seed)),
+            Ok(seed) => Ok(Arc::new(KeyPair::from_seed(seed))),
             Err(_) => Err(malformed(format!(
                 "invalid key data: secret of {} bytes, expected 32",
                 secret.len()
@@ -389,7 +396,9 @@ fn key_pair(key: &Key) -> Result<KeyPair, PreparationError> {
         Key::Raw { format: 2, .. } => Err(malformed(
             "signature algorithm Secp256k1 not whitelisted".to_owned(),
         )),
-        Key::Raw { .. } => Err(malformed("invalid key data: Invalid type prefix".to_owned())),
+        Key::Raw { .. } => Err(malformed(
+            "invalid key data: Invalid type prefix".to_owned(),
+        )),
     }
 }
 

@@ -258,10 +258,7 @@ impl Program {
     }
 
     pub(crate) fn scope_parent(&self, scope: u32) -> u32 {
-        self.scope_parents
-            .get(scope as usize)
-            .copied()
-            .unwrap_or(0)
+        self.scope_parents.get(scope as usize).copied().unwrap_or(0)
     }
 
     /// The canonical text of an instruction, made when an error needs it.

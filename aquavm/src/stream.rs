@@ -244,10 +244,7 @@ impl<'x> Streams<'x> {
 
     /// All streams that are left.
     pub(crate) fn into_all(self) -> impl Iterator<Item = Stream<'x>> {
-        self.by_name
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.stream)
+        self.by_name.into_iter().flatten().map(|entry| entry.stream)
     }
 
     fn find(&self, program: &Program, stream: StreamRef) -> Option<usize> {

@@ -203,11 +203,7 @@ impl<'x> Aggregate<'x> {
 }
 
 impl<'x> Canon<'x> {
-    pub(crate) fn new(
-        elements: &'x [Aggregate<'x>],
-        origin: &'x Origin<'x>,
-        cid: &'x str,
-    ) -> Self {
+    pub(crate) fn new(elements: &'x [Aggregate<'x>], origin: &'x Origin<'x>, cid: &'x str) -> Self {
         Self {
             elements,
             origin,
@@ -402,11 +398,9 @@ pub(crate) fn canonical_text<'x>(
     arena: &'x Bump,
     text: &'x str,
 ) -> Result<&'x str, serde_json::Error> {
-    let canonical: Cow<'_, str> = normalize(text)?.into();
-    Ok(match canonical {
+    Ok(match normalize(text)? {
         Cow::Borrowed(text) => text,
-        Cow::Owned(same) if same == text => text,
-        Cow::Owned(other) => arena.alloc_str(&other),
+        Cow::Owned(text) => arena.alloc_str(&text),
     })
 }
 
@@ -429,7 +423,9 @@ pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
 fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
     let message = |message| UncatchableError::StreamMapKey { message };
     if json::kind(text) != json::Kind::Object {
-        return Err(message("the value must be an object with key and value fields"));
+        return Err(message(
+            "the value must be an object with key and value fields",
+        ));
     }
     let (mut key, mut value) = (None, None);
     for (name, field) in json::object_entries(text) {
@@ -442,8 +438,7 @@ fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
     let key = key
         .filter(|key| is_map_key(key))
         .ok_or_else(|| message("unsupported kvpair object or map key type"))?;
-    let value =
-        value.ok_or_else(|| message("there must be a \"value\" field in kvpair object"))?;
+    let value = value.ok_or_else(|| message("there must be a \"value\" field in kvpair object"))?;
     Ok((key, value))
 }
 
@@ -461,9 +456,8 @@ fn sort_fields<T>(fields: &mut [(&str, T)]) {
         fields.sort_by_cached_key(|(name, _)| json::unescape(name).into_owned());
     } else {
         // The closing quote would sort a prefix behind its extensions.
-        fields.sort_by(|(left, _), (right, _)| {
-            left.strip_suffix('"').cmp(&right.strip_suffix('"'))
-        });
+        fields
+            .sort_by(|(left, _), (right, _)| left.strip_suffix('"').cmp(&right.strip_suffix('"')));
     }
 }
 
@@ -513,7 +507,12 @@ mod tests {
     #[test]
     fn what_is_no_pair_is_refused() {
         let arena = Bump::new();
-        for text in ["1", r#"{"value":1}"#, r#"{"key":1.5,"value":1}"#, r#"{"key":"k"}"#] {
+        for text in [
+            "1",
+            r#"{"value":1}"#,
+            r#"{"key":1.5,"value":1}"#,
+            r#"{"key":"k"}"#,
+        ] {
             assert!(map_to_object(&arena, [pair(&arena, text)].into_iter()).is_err());
         }
     }

@@ -88,16 +88,36 @@ enum Flow {
 /// An instruction that waits for one below it.
 #[derive(Debug)]
 enum Frame<'x> {
-    Seq { right: OpId },
-    Xor { right: OpId },
+    Seq {
+        right: OpId,
+    },
+    Xor {
+        right: OpId,
+    },
     XorRight,
-    ParLeft { right: OpId, right_is_next: bool, op: OpId },
-    ParRight { left_complete: bool, left_failed: bool, op: OpId },
-    NewVariable { slot: Slot },
-    NewStream { slot: Slot },
-    Fold { slot: Slot },
+    ParLeft {
+        right: OpId,
+        right_is_next: bool,
+        op: OpId,
+    },
+    ParRight {
+        left_complete: bool,
+        left_failed: bool,
+        op: OpId,
+    },
+    NewVariable {
+        slot: Slot,
+    },
+    NewStream {
+        slot: Slot,
+    },
+    Fold {
+        slot: Slot,
+    },
     StreamFold(Box<fold::StreamFold<'x>>),
-    Next { slot: Slot },
+    Next {
+        slot: Slot,
+    },
 }
 
 /// What a name stands for.
@@ -412,7 +432,10 @@ fn ended(error: Option<Rc<CatchableError>>) -> Flow {
 impl Stop {
     /// Whether it means that a value may still come.
     fn is_joinable(&self) -> bool {
-        matches!(self, Self::Catchable(CatchableError::VariableNotFound { .. }))
+        matches!(
+            self,
+            Self::Catchable(CatchableError::VariableNotFound { .. })
+        )
     }
 }
 

@@ -233,8 +233,8 @@ impl<'a> Merge<'a> {
     pub fn canon_start(&mut self) -> Result<Option<CanonState<'a>>, MergeError> {
         let (previous, current) = self.take();
         let canon = |found: &At<'a>| match found.0 {
-            State::CanonSentBy(peer) => Some(CanonState::SentBy(*peer)),
-            State::Canon(cid) => Some(CanonState::Executed(*cid)),
+            State::CanonSentBy(peer) => Some(CanonState::SentBy(peer)),
+            State::Canon(cid) => Some(CanonState::Executed(cid)),
             _ => None,
         };
         match (&previous, &current) {
@@ -520,9 +520,6 @@ impl Positions {
 impl ParWindows {
     fn new((left, right): (u32, u32), slider: &Slider, side: Side) -> Result<Self, MergeError> {
         let (position, remaining) = (slider.position(), slider.remaining());
-        let length = left
-            .checked_add(right)
-            .ok_or(MergeError::ParLenOverflow { side, left, right })?;
         let overflow = MergeError::ParPosOverflow {
             side,
             left,
@@ -535,7 +532,10 @@ impl ParWindows {
             right,
             remaining,
         };
-        let Some(after_right) = position.checked_add(length) else {
+        let ends = left
+            .checked_add(right)
+            .and_then(|length| Some((length, position.checked_add(length)?)));
+        let Some((length, after_right)) = ends else {
             return Err(overflow);
         };
         Ok(Self {
@@ -635,7 +635,10 @@ mod tests {
             (&done, &sent, Source::Previous),
             (&done, &done, Source::Previous),
         ] {
-            let mut merge = Merge::new(std::slice::from_ref(previous), std::slice::from_ref(current));
+            let mut merge = Merge::new(
+                std::slice::from_ref(previous),
+                std::slice::from_ref(current),
+            );
             let met = merge.call_start().unwrap().unwrap();
             assert_eq!(met.source, source);
         }
@@ -665,11 +668,11 @@ mod tests {
         let mut merge = Merge::new(&trace, &[]);
         fn peer<'a>(merge: &mut Merge<'a>) -> &'a str {
             match merge.call_start().unwrap().unwrap().state {
-            CallState::SentBy(peer) => {
-                merge.push(State::Call(CallState::SentBy(peer)));
-                peer
-            }
-            _ => "",
+                CallState::SentBy(peer) => {
+                    merge.push(State::Call(CallState::SentBy(peer)));
+                    peer
+                }
+                _ => "",
             }
         }
         merge.par_start().unwrap();

@@ -33,7 +33,11 @@ pub(crate) fn kind(text: &str) -> Kind {
 pub(crate) fn array_items(text: &str) -> ArrayItems<'_> {
     ArrayItems {
         text,
-        at: if kind(text) == Kind::Array { 1 } else { text.len() },
+        at: if kind(text) == Kind::Array {
+            1
+        } else {
+            text.len()
+        },
     }
 }
 
@@ -51,7 +55,11 @@ pub(crate) fn array_nth(text: &str, index: u32) -> Option<&str> {
 pub(crate) fn object_entries(text: &str) -> ObjectEntries<'_> {
     ObjectEntries {
         text,
-        at: if kind(text) == Kind::Object { 1 } else { text.len() },
+        at: if kind(text) == Kind::Object {
+            1
+        } else {
+            text.len()
+        },
     }
 }
 
@@ -208,7 +216,9 @@ mod tests {
 
     #[test]
     fn broken_text_gives_nothing_bad() {
-        for text in ["", "[", "{", "\"", "\"\\", "[1", "{\"a", "{\"a\":", "[,", "]", "}"] {
+        for text in [
+            "", "[", "{", "\"", "\"\\", "[1", "{\"a", "{\"a\":", "[,", "]", "}",
+        ] {
             let _ = array_items(text).count();
             let _ = object_entries(text).count();
             let _ = unescape(text);

@@ -184,9 +184,7 @@ impl Compiler<'_, '_> {
 
     fn output(&mut self, variable: Variable<'_>) -> Output {
         match variable.kind {
-            VariableKind::Stream | VariableKind::StreamMap => {
-                Output::Stream(self.stream(variable))
-            }
+            VariableKind::Stream | VariableKind::StreamMap => Output::Stream(self.stream(variable)),
             _ => Output::Scalar(self.slot(variable)),
         }
     }
@@ -256,9 +254,7 @@ impl Compiler<'_, '_> {
             ValueKind::EmptyArray => Operand::Constant(self.pooled(|pool| pool.push_str("[]"))),
             ValueKind::Variable(variable, lambda) => match variable.kind {
                 VariableKind::Scalar => Operand::Scalar(self.slot(variable), self.lens(lambda)),
-                VariableKind::CanonStream => {
-                    Operand::Canon(self.slot(variable), self.lens(lambda))
-                }
+                VariableKind::CanonStream => Operand::Canon(self.slot(variable), self.lens(lambda)),
                 VariableKind::CanonStreamMap => {
                     Operand::CanonMap(self.slot(variable), self.lens(lambda))
                 }

@@ -29,12 +29,7 @@ impl<'x> Vm<'x> {
         Ok(Flow::Done)
     }
 
-    pub(super) fn ap_map(
-        &mut self,
-        op: OpId,
-        operands: u32,
-        map: StreamRef,
-    ) -> Result<Flow, Stop> {
+    pub(super) fn ap_map(&mut self, op: OpId, operands: u32, map: StreamRef) -> Result<Flow, Stop> {
         let value = or_join!(self, self.aggregate_of(operands + 1));
         // The state is taken before the key is known; peers agree on what follows from it.
         let met = self.ap_start(op)?;
@@ -58,11 +53,11 @@ impl<'x> Vm<'x> {
 
     /// Assigns a scalar, canon stream or canon map.
     pub(super) fn bind(&mut self, slot: Slot, value: Bound<'x>) -> Result<(), UncatchableError> {
-        self.scopes.set(slot, value).map_err(|Shadowing| {
-            UncatchableError::ShadowingIsNotAllowed {
+        self.scopes
+            .set(slot, value)
+            .map_err(|Shadowing| UncatchableError::ShadowingIsNotAllowed {
                 name: self.name(slot),
-            }
-        })
+            })
     }
 
     /// Adds a value to a stream; its state is about to be written.
@@ -80,11 +75,11 @@ impl<'x> Vm<'x> {
         let Some(stream) = self.streams.get_or_create(program, stream) else {
             return Ok(());
         };
-        stream.add(value, found).map_err(|TooLarge| {
-            UncatchableError::StreamSizeLimitExceeded {
+        stream
+            .add(value, found)
+            .map_err(|TooLarge| UncatchableError::StreamSizeLimitExceeded {
                 limit: STREAM_SIZE_LIMIT,
-            }
-        })
+            })
     }
 
     fn ap_start(&mut self, op: OpId) -> Result<Option<(u32, Source)>, UncatchableError> {

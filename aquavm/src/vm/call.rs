@@ -68,7 +68,7 @@ impl<'x> Vm<'x> {
         let met = met.map_err(|error| self.trace_error(op, error))?;
         let met = met.and_then(|met| self.believed(met, target));
         let Some(Met { state, source }) = met else {
-            return Ok(self.request(target, first, arguments, None)?);
+            return self.request(target, first, arguments, None);
         };
         match state {
             CallState::SentByWithId { peer_id, call_id } if peer_id == self.current_peer => {
@@ -85,7 +85,7 @@ impl<'x> Vm<'x> {
             }
             CallState::SentBy(_) | CallState::SentByWithId { .. } => {
                 if target.peer() == self.current_peer {
-                    return Ok(self.request(target, first, arguments, Some(state))?);
+                    return self.request(target, first, arguments, Some(state));
                 }
                 self.complete = false;
                 self.merge.push(State::Call(state));
@@ -99,11 +99,7 @@ impl<'x> Vm<'x> {
     }
 
     /// A state of the data as local policy takes it.
-    fn believed(
-        &self,
-        met: Met<CallState<'x>>,
-        target: Target<'x>,
-    ) -> Option<Met<CallState<'x>>> {
+    fn believed(&self, met: Met<CallState<'x>>, target: Target<'x>) -> Option<Met<CallState<'x>>> {
         let foreign = met.source == Source::Current;
         match met.state {
             CallState::Unused(_)

@@ -75,16 +75,10 @@ impl<'x> Items<'x> {
         }
     }
 
-    pub(super) fn text(
-        &self,
-        arena: &'x Bump,
-        index: usize,
-    ) -> Result<&'x str, UncatchableError> {
+    pub(super) fn text(&self, arena: &'x Bump, index: usize) -> Result<&'x str, UncatchableError> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.value.text(arena),
-            (Self::Array { texts, .. }, None) => {
-                Ok(texts.get(index).copied().unwrap_or("null"))
-            }
+            (Self::Array { texts, .. }, None) => Ok(texts.get(index).copied().unwrap_or("null")),
             _ => Ok("null"),
         }
     }

@@ -149,19 +149,9 @@ pub enum MergeError {
         /// Dump of the state.
         state: String,
     },
-    /// The sizes of a par do not fit 32 bits.
-    #[error("overflow is occurred while calculating the entire len occupied by executed states of current par: left {left}, right {right} of {side} data")]
-    ParLenOverflow {
-        /// Whose state.
-        side: Side,
-        /// Size of the left branch.
-        left: u32,
-        /// Size of the right branch.
-        right: u32,
-    },
     /// The end of a par does not fit 32 bits.
     #[error(
-        "overflow is occurred while calculating the new position of a {side} slider for resolved \
+        "overflow is occurred while calculating the new position of a previous slider for resolved \
          par ParResult {{ left_size: {left}, right_size: {right} }} and current position \
          {position}'"
     )]
@@ -177,7 +167,7 @@ pub enum MergeError {
     },
     /// A par that is larger than what encloses it.
     #[error(
-        "underflow is occurred while calculating the new position of a {side} slider for resolved \
+        "underflow is occurred while calculating the new position of a current slider for resolved \
          par ParResult {{ left_size: {left}, right_size: {right} }} and current subtrace len \
          {remaining}'"
     )]
@@ -193,7 +183,7 @@ pub enum MergeError {
     },
     /// The end of a fold does not fit 32 bits.
     #[error(
-        "overflow is occurred while calculating the new position of a {side} slider for resolved \
+        "overflow is occurred while calculating the new position of a previous slider for resolved \
          fold of {count} states and current position {position}"
     )]
     FoldPosOverflow {
@@ -206,7 +196,7 @@ pub enum MergeError {
     },
     /// A fold that is larger than what encloses it.
     #[error(
-        "underflow is occurred while calculating the new position of a {side} slider for resolved \
+        "underflow is occurred while calculating the new position of a current slider for resolved \
          fold of {count} states and current subtrace len {remaining}"
     )]
     FoldLenUnderflow {
@@ -258,6 +248,20 @@ impl DumpState<'_, '_> {
         strip(&text, "Call(").to_owned()
     }
 
+    /// The lower-case form that one error text has.
+    pub(super) fn short(&self) -> String {
+        match self.0 {
+            State::Call(CallState::SentBy(peer)) => format!("request_sent_by({peer})"),
+            State::Call(CallState::SentByWithId { peer_id, call_id }) => {
+                format!("request_sent_by({peer_id}: {call_id})")
+            }
+            State::Call(CallState::Failed(cid)) => format!("failed(CID({cid:?}))"),
+            State::Call(_) => format!("executed({})", self.value()),
+            State::Par { left, right } => format!("par({left}, {right})"),
+            _ => self.to_string(),
+        }
+    }
+
     /// The value of an executed call.
     pub(super) fn value(&self) -> String {
         let text = self.to_string();
@@ -275,7 +279,10 @@ impl fmt::Display for DumpState<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             State::Par { left, right } => {
-                write!(f, "Par(ParResult {{ left_size: {left}, right_size: {right} }})")
+                write!(
+                    f,
+                    "Par(ParResult {{ left_size: {left}, right_size: {right} }})"
+                )
             }
             State::Call(state) => match state {
                 CallState::SentBy(peer) => {

@@ -139,7 +139,7 @@ fn generation_at(trace: &[State<'_>], position: u32, trace_len: u32) -> Result<u
             generations: generations.as_slice().to_vec(),
         }),
         Some(state) => Err(MergeError::NoStreamState {
-            state: super::error::DumpState(state).to_string(),
+            state: super::error::DumpState(state).short(),
         }),
         None => Err(MergeError::NoElement {
             position,
@@ -204,9 +204,15 @@ impl Fold {
             before_end: None,
             after_start: None,
             after_end: None,
-            after: [previous.map(|lore| lore.after), current.map(|lore| lore.after)],
+            after: [
+                previous.map(|lore| lore.after),
+                current.map(|lore| lore.after),
+            ],
         });
-        [previous.map(|lore| lore.before), current.map(|lore| lore.before)]
+        [
+            previous.map(|lore| lore.before),
+            current.map(|lore| lore.before),
+        ]
     }
 
     pub(super) fn iteration_end(&mut self, position: u32) {

@@ -1,11 +1,363 @@
-//! Replays `vectors/air`.
+//! Replays `vectors/air`: small scripts in a small network, every run of them.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+};
 
-use super::Report;
+use aquavm::{CallResult, CallResults, Compat, Limits, Outcome, RunParameters, Script};
+use particle::{
+    KeyPair,
+    data::{CallState, Data, Envelope, Provenance, State},
+};
+use serde_json::{Value, json};
+
+use super::{Report, read_text};
 
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
-    report.unknown.extend_from_slice(files);
+    for file in files {
+        if file
+            .extension()
+            .is_none_or(|extension| extension != "jsonl")
+        {
+            report.unknown.push(file.clone());
+            continue;
+        }
+        for (index, line) in read_text(file)?.lines().enumerate() {
+            let record: Value = serde_json::from_str(line)
+                .map_err(|error| format!("{}:{}: {error}", file.display(), index + 1))?;
+            let title = record
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let name = format!("{}:{} {title}", stem(file), index + 1);
+            report.record(name, scenario(&record));
+        }
+    }
     Ok(())
+}
+
+fn stem(file: &std::path::Path) -> &str {
+    file.file_stem()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+}
+
+/// A network that delivers in order of sending, and answers calls at once.
+struct Network<'r> {
+    script: String,
+    options: &'r Value,
+    stored: BTreeMap<String, Vec<u8>>,
+    sent: VecDeque<(String, Vec<u8>)>,
+    /// Peer that got call results.
+    answered: Option<(String, CallResults)>,
+}
+
+fn scenario(record: &Value) -> Result<(), String> {
+    let options = &record["options"];
+    let steps = record["steps"].as_array().ok_or("no steps")?;
+    let first = steps.first().ok_or("no steps")?;
+    let mut network = Network {
+        // The scripts were recorded from files: the sizes in messages count the last line break.
+        script: format!("{}\n", record["script"].as_str().ok_or("no script")?),
+        options,
+        stored: BTreeMap::new(),
+        sent: VecDeque::new(),
+        answered: None,
+    };
+    let peer = first["peer"].as_str().ok_or("no peer")?;
+    let extra: CallResults = options["extra_results"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(id, result)| {
+            let id = id.parse().map_err(|_| format!("call id {id}"))?;
+            Ok((id, CallResult::ok(result.to_string())))
+        })
+        .collect::<Result<_, String>>()?;
+    network.answered = Some((peer.to_owned(), extra));
+    for (index, step) in steps.iter().enumerate() {
+        network
+            .step(step)
+            .map_err(|difference| format!("step {}: {difference}", index + 1))?;
+    }
+    Ok(())
+}
+
+impl Network<'_> {
+    fn step(&mut self, expected: &Value) -> Result<(), String> {
+        let (peer, current, results) = match self.answered.take() {
+            Some((peer, results)) => (peer, Vec::new(), results),
+            None => loop {
+                let (peer, data) = self.sent.pop_front().ok_or("nothing to deliver")?;
+                let only = self.options["only"].as_array();
+                if only.is_none_or(|only| only.contains(&json!(peer))) {
+                    break (peer, data, CallResults::new());
+                }
+            },
+        };
+        same("peer", &json!(peer), &expected["peer"])?;
+        let previous = self.stored.get(&peer).cloned().unwrap_or_default();
+        let outcome = self.run(&peer, &previous, &current, &results);
+        if expected["reference_panics"] == json!(true) {
+            return match outcome.ret_code {
+                0 => Err("expected an error where the reference panics".to_owned()),
+                _ => Ok(()),
+            };
+        }
+        self.compare(expected, &outcome)?;
+        for next in &outcome.next_peers {
+            self.sent.push_back((next.clone(), outcome.data.clone()));
+        }
+        let results: CallResults = expected["call_requests"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|request| {
+                let result = serde_json::from_value(request["result"].clone()).ok()?;
+                Some((u32::try_from(request["id"].as_u64()?).ok()?, result))
+            })
+            .collect();
+        if !results.is_empty() {
+            self.answered = Some((peer.clone(), results));
+        }
+        self.stored.insert(peer, outcome.data);
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        peer: &str,
+        previous: &[u8],
+        current: &[u8],
+        results: &CallResults,
+    ) -> Outcome<Vec<u8>> {
+        let limit = |name: &str| self.options[name].as_u64().unwrap_or(u64::from(u32::MAX));
+        let parameters = RunParameters {
+            init_peer_id: "A".to_owned(),
+            current_peer_id: peer.to_owned(),
+            timestamp: 1_700_000_000_000,
+            ttl: 30_000,
+            particle_id: "particle".to_owned(),
+            key: KeyPair::from_seed(&[1; 32]).into(),
+            limits: Limits {
+                script: limit("air_limit"),
+                particle: limit("particle_limit"),
+                call_result: limit("cr_limit"),
+                hard: self.options["hard"] == json!(true),
+            },
+            compat: Compat::V0_64,
+            check_signatures: false,
+            policy: Default::default(),
+        };
+        let results = aquavm::encode_call_results(results);
+        let outcome = aquavm::invoke(&self.script, previous, current, &parameters, &results);
+        // The other entrance must agree.
+        if let Ok(script) = Script::parse(&self.script) {
+            let again = aquavm::invoke_script(&script, previous, current, &parameters, &results);
+            if again != outcome {
+                return Outcome {
+                    ret_code: -1,
+                    error_message: "a parsed script gives another outcome".to_owned(),
+                    ..outcome
+                };
+            }
+        }
+        outcome
+    }
+
+    fn compare(&self, expected: &Value, outcome: &Outcome<Vec<u8>>) -> Result<(), String> {
+        same("ret_code", &json!(outcome.ret_code), &expected["ret_code"])
+            .map_err(|difference| format!("{difference} ({})", outcome.error_message))?;
+        if outcome.ret_code == 1 {
+            // How source lines are shown is up to every implementation; the kind `air-parser`
+            // compares what is said about them.
+            if !outcome.error_message.starts_with("air can't be parsed:\n") {
+                return Err(format!("error_message: {}", outcome.error_message));
+            }
+        } else {
+            same(
+                "error_message",
+                &json!(outcome.error_message),
+                &expected["error_message"],
+            )?;
+        }
+        same(
+            "next_peer_pks",
+            &json!(outcome.next_peers),
+            &expected["next_peer_pks"],
+        )?;
+        let flags = outcome.flags;
+        same(
+            "soft_limits",
+            &json!([flags.script, flags.particle, flags.call_result]),
+            &expected["soft_limits"],
+        )?;
+        let requests = aquavm::decode_call_requests(&outcome.call_requests)?;
+        let requests: Vec<Value> = requests
+            .iter()
+            .map(|(id, request)| {
+                let arguments: Value = serde_json::from_str(&request.arguments)
+                    .map_err(|error| format!("arguments {}: {error}", request.arguments))?;
+                Ok(json!({
+                    "id": id,
+                    "service_id": request.service_id,
+                    "function_name": request.function_name,
+                    "arguments": arguments,
+                    "tetraplets": request.tetraplets,
+                }))
+            })
+            .collect::<Result<_, String>>()?;
+        let mut expected_requests = expected["call_requests"].clone();
+        for request in expected_requests.as_array_mut().into_iter().flatten() {
+            if let Some(request) = request.as_object_mut() {
+                request.remove("result");
+            }
+        }
+        let mut requests = json!(requests);
+        self.forget_survivors(&mut requests);
+        self.forget_survivors(&mut expected_requests);
+        same("call_requests", &requests, &expected_requests)?;
+        if expected["trace"].is_null() {
+            return Ok(());
+        }
+        let envelope = Envelope::decode(&outcome.data).map_err(|error| error.to_string())?;
+        let data = envelope.data().map_err(|error| error.to_string())?;
+        let mut trace = readable(&data)?;
+        let mut expected_trace = expected["trace"].clone();
+        self.forget_survivors(&mut trace);
+        self.forget_survivors(&mut expected_trace);
+        same("trace", &trace, &expected_trace)
+    }
+
+    /// A map with the keys `42` and `"42"` becomes an object with one of them: which one is random
+    /// in the recordings, and with it the hash of the arguments.
+    fn forget_survivors(&self, value: &mut Value) {
+        let ambiguous: Vec<&str> = self
+            .script
+            .split("(ap (")
+            .filter_map(|key| key.split_whitespace().next())
+            .filter(|key| key.parse::<i64>().is_ok())
+            .filter(|key| self.script.contains(&format!("(ap (\"{key}\"")))
+            .collect();
+        if ambiguous.is_empty() {
+            return;
+        }
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            match value {
+                Value::Object(fields) => {
+                    fields.remove("argument_hash");
+                    for key in &ambiguous {
+                        if let Some(field) = fields.get_mut(*key) {
+                            *field = Value::Null;
+                        }
+                    }
+                    open.extend(fields.values_mut());
+                }
+                Value::Array(elements) => open.extend(elements),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The trace with what its CIDs stand for.
+fn readable(data: &Data<'_>) -> Result<Value, String> {
+    let plain = serde_json::to_value(data).map_err(|error| error.to_string())?;
+    let plain = plain
+        .get("trace")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let states = data
+        .trace
+        .iter()
+        .zip(plain)
+        .map(|(state, plain)| {
+            Ok(match state {
+                State::Call(CallState::Scalar(cid)) => {
+                    json!({"call": {"scalar": service_result(data, cid)?}})
+                }
+                State::Call(CallState::Stream { cid, generation }) => json!({"call": {
+                    "stream": service_result(data, cid)?,
+                    "generation": generation,
+                }}),
+                State::Call(CallState::Failed(cid)) => {
+                    json!({"call": {"failed": service_result(data, cid)?}})
+                }
+                State::Call(CallState::Unused(cid)) => {
+                    json!({"call": "unused", "value_cid": {"unused": cid}})
+                }
+                State::Canon(cid) => canon_result(data, cid)?,
+                _ => plain,
+            })
+        })
+        .collect::<Result<Vec<Value>, String>>()?;
+    Ok(Value::Array(states))
+}
+
+fn service_result(data: &Data<'_>, cid: &str) -> Result<Value, String> {
+    let result = data.cid_info.service_results.get(cid);
+    let result = result.ok_or_else(|| format!("no service result {cid}"))?;
+    Ok(json!({
+        "argument_hash": result.argument_hash,
+        "tetraplet": tetraplet(data, result.tetraplet_cid)?,
+        "value": value(data, result.value_cid)?,
+    }))
+}
+
+fn canon_result(data: &Data<'_>, cid: &str) -> Result<Value, String> {
+    let result = data.cid_info.canon_results.get(cid);
+    let result = result.ok_or_else(|| format!("no canon result {cid}"))?;
+    let values = result
+        .values
+        .iter()
+        .map(|cid| {
+            let element = data.cid_info.canon_elements.get(cid);
+            let element = element.ok_or_else(|| format!("no canon element {cid}"))?;
+            Ok(json!({
+                "value": value(data, element.value)?,
+                "tetraplet": tetraplet(data, element.tetraplet)?,
+                "provenance": match element.provenance {
+                    Provenance::Literal => json!({"type": "literal"}),
+                    Provenance::ServiceResult(cid) => {
+                        json!({"type": "service_result", "cid": cid})
+                    }
+                    Provenance::Canon(cid) => json!({"type": "canon", "cid": cid}),
+                },
+            }))
+        })
+        .collect::<Result<Vec<Value>, String>>()?;
+    Ok(json!({"canon": {"tetraplet": tetraplet(data, result.tetraplet)?, "values": values}}))
+}
+
+fn tetraplet(data: &Data<'_>, cid: &str) -> Result<Value, String> {
+    let tetraplet = data.cid_info.tetraplets.get(cid);
+    let tetraplet = tetraplet.ok_or_else(|| format!("no tetraplet {cid}"))?;
+    serde_json::to_value(tetraplet).map_err(|error| error.to_string())
+}
+
+fn value(data: &Data<'_>, cid: &str) -> Result<Value, String> {
+    let text = data.cid_info.values.get(cid);
+    let text = text.ok_or_else(|| format!("no value {cid}"))?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Compares two values; an error shows both.
+pub(super) fn same(what: &str, ours: &Value, expected: &Value) -> Result<(), String> {
+    if ours == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}: {}\nexpected: {}",
+        shortened(&ours.to_string()),
+        shortened(&expected.to_string())
+    ))
+}
+
+/// At most some hundred characters.
+fn shortened(text: &str) -> String {
+    text.chars().take(700).collect()
 }

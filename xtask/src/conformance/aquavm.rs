@@ -1,11 +1,358 @@
-//! Replays `vectors/aquavm`.
+//! Replays `vectors/aquavm` (calls of the interpreter) and `vectors/aquavm-bench` (the same, one
+//! folder a call).
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::Report;
+use aquavm::{Compat, Key, Limits, Outcome, RunParameters};
+use particle::data::Envelope;
+use serde_json::{Value, json};
+
+use super::{Report, air::same, read_text};
 
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
-    report.unknown.extend_from_slice(files);
+    for file in files {
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.ends_with(".jsonl.gz") || name.ends_with(".jsonl") {
+            for (index, line) in read_text(file)?.lines().enumerate() {
+                let record: Value = serde_json::from_str(line)
+                    .map_err(|error| format!("{}:{}: {error}", file.display(), index + 1))?;
+                report.record(title(name, &record), call(&record));
+            }
+        } else if name == "size-limits.json" {
+            let records: Vec<Value> = serde_json::from_str(&read_text(file)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            for record in records {
+                report.record(title(name, &record), call(&record));
+            }
+        } else if name == "params.json" {
+            let folder = file.parent().unwrap_or(Path::new("."));
+            report.record(folder.display().to_string(), benchmark(folder));
+        } else if !file.with_file_name("params.json").exists() {
+            report.unknown.push(file.clone());
+        }
+    }
     Ok(())
+}
+
+fn title(file: &str, record: &Value) -> String {
+    let test = record["test"].as_str().unwrap_or_default();
+    format!("{file} {test} #{}", record["seq"])
+}
+
+/// The inputs of one call.
+pub(super) struct Call {
+    pub(super) script: String,
+    pub(super) previous: Vec<u8>,
+    pub(super) current: Vec<u8>,
+    pub(super) parameters: RunParameters,
+    pub(super) results: Vec<u8>,
+}
+
+impl Call {
+    pub(super) fn invoke(&self) -> Outcome<Vec<u8>> {
+        aquavm::invoke(
+            &self.script,
+            &self.previous,
+            &self.current,
+            &self.parameters,
+            &self.results,
+        )
+    }
+}
+
+/// One line.
+fn call(record: &Value) -> Result<(), String> {
+    let check_signatures = record["signatures"].as_bool().ok_or("no signatures")?;
+    let results = match record.get("call_results_raw") {
+        Some(raw) => bytes(raw)?,
+        None => aquavm::encode_call_results(&results(&record["call_results"])?),
+    };
+    let call = Call {
+        script: text(&record["air"])?,
+        previous: bytes(&record["prev_data"])?,
+        current: bytes(&record["data"])?,
+        parameters: parameters(&record["params"], check_signatures)?,
+        results,
+    };
+    let outcome = call.invoke();
+    let expected = &record["outcome"];
+    compare(expected, &outcome)?;
+    let byte_stable = |name: &str| {
+        record["byte_stable"]
+            .as_array()
+            .is_some_and(|stable| stable.contains(&json!(name)))
+    };
+    if byte_stable("call_requests_raw")
+        && bytes(&expected["call_requests_raw"])? != outcome.call_requests
+    {
+        return Err("other bytes of call requests".to_owned());
+    }
+    if outcome.ret_code != 0
+        && byte_stable("data")
+        && expected["data"] == record["prev_data"]
+        && outcome.data != call.previous
+    {
+        return Err("expected the previous data unchanged".to_owned());
+    }
+    Ok(())
+}
+
+/// One folder of `vectors/aquavm-bench`.
+fn benchmark(folder: &Path) -> Result<(), String> {
+    let outcome = read_benchmark(folder)?.invoke();
+    let expected = read_text(&folder.join("outcome.json.gz"))?;
+    let expected: Value = serde_json::from_str(&expected).map_err(|error| error.to_string())?;
+    compare(&expected, &outcome)
+}
+
+/// The inputs in a folder of `vectors/aquavm-bench`.
+pub(super) fn read_benchmark(folder: &Path) -> Result<Call, String> {
+    let parse = |name: &str| -> Result<Value, String> {
+        serde_json::from_str(&read_text(&folder.join(name))?).map_err(|error| error.to_string())
+    };
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let call_results = match folder.join("call_results.json").exists() {
+        true => results(&parse("call_results.json")?)?,
+        false => BTreeMap::new(),
+    };
+    Ok(Call {
+        script: read_text(&folder.join("script.air"))?,
+        previous: read("prev_data.bin")?,
+        current: read("cur_data.bin")?,
+        parameters: parameters(&parse("params.json")?, true)?,
+        results: aquavm::encode_call_results(&call_results),
+    })
+}
+
+fn parameters(params: &Value, check_signatures: bool) -> Result<RunParameters, String> {
+    let number = |name: &str| {
+        params[name]
+            .as_u64()
+            .ok_or_else(|| format!("parameter {name}: {}", params[name]))
+    };
+    Ok(RunParameters {
+        init_peer_id: text(&params["init_peer_id"])?,
+        current_peer_id: text(&params["current_peer_id"])?,
+        timestamp: number("timestamp")?,
+        ttl: u32::try_from(number("ttl")?).map_err(|error| error.to_string())?,
+        particle_id: text(&params["particle_id"])?,
+        key: Key::Raw {
+            format: u8::try_from(number("key_format")?).map_err(|error| error.to_string())?,
+            secret: unhex(&text(&params["secret_key_hex"])?)?,
+        },
+        limits: Limits {
+            script: number("air_size_limit")?,
+            particle: number("particle_size_limit")?,
+            call_result: number("call_result_size_limit")?,
+            hard: params["hard_limit_enabled"] == json!(true),
+        },
+        compat: Compat::V0_64,
+        check_signatures,
+        policy: Default::default(),
+    })
+}
+
+/// Results by call id; a result is a JSON value, or a text where it is none.
+fn results(results: &Value) -> Result<aquavm::CallResults, String> {
+    let object = results.as_object().ok_or("no call results")?;
+    object
+        .iter()
+        .map(|(id, result)| {
+            let id = id.parse().map_err(|_| format!("call id {id}"))?;
+            let ret_code = result["ret_code"].as_i64().unwrap_or_default();
+            let ret_code = i32::try_from(ret_code).map_err(|error| error.to_string())?;
+            let result = match result.get("result_text") {
+                Some(text) => self::text(text)?,
+                None => expand_json(&result["result"])?,
+            };
+            Ok((id, aquavm::CallResult { ret_code, result }))
+        })
+        .collect()
+}
+
+/// The compact text of a value, in which strings may be written in parts.
+fn expand_json(value: &Value) -> Result<String, String> {
+    match value.get("concat") {
+        Some(_) => serde_json::to_string(&text(value)?),
+        None => serde_json::to_string(value),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// A string, which may be written in parts.
+fn text(value: &Value) -> Result<String, String> {
+    if let Some(text) = value.as_str() {
+        return Ok(text.to_owned());
+    }
+    let parts = value["concat"]
+        .as_array()
+        .ok_or_else(|| format!("no text: {value}"))?;
+    parts
+        .iter()
+        .map(|part| match part.get("repeat") {
+            Some(unit) => {
+                let times = part["times"].as_u64().unwrap_or_default();
+                let times = usize::try_from(times).map_err(|error| error.to_string())?;
+                Ok(text(unit)?.repeat(times))
+            }
+            None => text(part),
+        })
+        .collect()
+}
+
+/// Base64, or one byte many times.
+fn bytes(value: &Value) -> Result<Vec<u8>, String> {
+    if let Some(byte) = value["bytes_repeat"].as_u64() {
+        let times = value["times"].as_u64().unwrap_or_default();
+        let times = usize::try_from(times).map_err(|error| error.to_string())?;
+        return Ok(vec![byte as u8; times]);
+    }
+    let text = value.as_str().ok_or_else(|| format!("no bytes: {value}"))?;
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    for group in text.as_bytes().chunks(4) {
+        let mut word = 0_u32;
+        let mut symbols = 0;
+        for &symbol in group {
+            let digit = match symbol {
+                b'A'..=b'Z' => symbol - b'A',
+                b'a'..=b'z' => symbol - b'a' + 26,
+                b'0'..=b'9' => symbol - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                b'=' => continue,
+                _ => return Err(format!("no base64: {symbol:#x}")),
+            };
+            word = word << 6 | u32::from(digit);
+            symbols += 1;
+        }
+        word <<= 6 * (4 - symbols);
+        let [_, decoded @ ..] = word.to_be_bytes();
+        out.extend_from_slice(decoded.get(..symbols.max(1) - 1).unwrap_or_default());
+    }
+    Ok(out)
+}
+
+pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|digits| {
+            std::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                .ok_or_else(|| format!("no hexadecimal digits: {digits:?}"))
+        })
+        .collect()
+}
+
+/// Codes whose texts hold debug output of the reference, or of the libraries that it uses.
+const CODES_WITH_FOREIGN_TEXTS: [i64; 8] = [1, 2, 3, 4, 5, 7, 8, 9];
+
+/// Compares by the rules of the records.
+pub(super) fn compare(expected: &Value, outcome: &Outcome<Vec<u8>>) -> Result<(), String> {
+    same("ret_code", &json!(outcome.ret_code), &expected["ret_code"]).map_err(|difference| {
+        format!(
+            "{difference} ({})\nexpected: {}",
+            outcome.error_message, expected["error_message"]
+        )
+    })?;
+    let message = expected["error_message"].as_str().unwrap_or_default();
+    let comparable = !CODES_WITH_FOREIGN_TEXTS.contains(&outcome.ret_code)
+        && !message.contains("FoldResult")
+        && !message.contains("ResolvedFold");
+    if comparable {
+        same(
+            "error_message",
+            &json!(outcome.error_message),
+            &json!(message),
+        )?;
+    }
+    let mut peers: Vec<&str> = expected["next_peer_pks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    peers.sort_unstable();
+    same("next_peer_pks", &json!(outcome.next_peers), &json!(peers))?;
+    let flags = outcome.flags;
+    for (name, flag) in [
+        ("air_size_limit_exceeded", flags.script),
+        ("particle_size_limit_exceeded", flags.particle),
+        ("call_result_size_limit_exceeded", flags.call_result),
+    ] {
+        same(name, &json!(flag), &expected[name])?;
+    }
+    same(
+        "call_requests",
+        &requests(&outcome.call_requests)?,
+        &expected["call_requests"],
+    )?;
+    let expected = &expected["data_json"];
+    if expected.get("decode_error").is_some() {
+        return Ok(());
+    }
+    same_data(&decoded(&outcome.data)?, expected)
+}
+
+/// Requests as the records show them.
+pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
+    let requests = aquavm::decode_call_requests(bytes)?;
+    let requests = requests.into_iter().map(|(id, request)| {
+        let arguments: Value = serde_json::from_str(&request.arguments)
+            .map_err(|error| format!("arguments {}: {error}", request.arguments))?;
+        let request = json!({
+            "service_id": request.service_id,
+            "function_name": request.function_name,
+            "arguments": arguments,
+            "tetraplets": request.tetraplets,
+        });
+        Ok((id.to_string(), request))
+    });
+    Ok(Value::Object(requests.collect::<Result<_, String>>()?))
+}
+
+/// Data as the records show them.
+pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+    let data = envelope.data().map_err(|error| error.to_string())?;
+    let mut decoded = serde_json::to_value(&data).map_err(|error| error.to_string())?;
+    if let Some(object) = decoded.as_object_mut() {
+        let versions = &envelope.versions;
+        object.insert("version".to_owned(), json!(versions.data.to_string()));
+        object.insert(
+            "interpreter_version".to_owned(),
+            json!(versions.interpreter.to_string()),
+        );
+    }
+    Ok(decoded)
+}
+
+/// Compares part by part, so that a difference can be read.
+pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
+    let (Some(left), Some(right)) = (ours.as_object(), expected.as_object()) else {
+        return same("data", ours, expected);
+    };
+    if let (Some(left), Some(right)) = (ours["trace"].as_array(), expected["trace"].as_array()) {
+        for (index, (left, right)) in left.iter().zip(right).enumerate() {
+            same(&format!("state {index}"), left, right)?;
+        }
+    }
+    for (name, right) in right {
+        same(name, left.get(name).unwrap_or(&Value::Null), right)?;
+    }
+    same("data", ours, expected)
 }
