@@ -308,16 +308,13 @@ impl<'x> CanonMap<'x> {
             return Ok(text);
         }
         let mut fields: Vec<(&'x str, &[u32])> = Vec::with_capacity(self.keys.len());
-        let mut places: HashMap<&'x str, usize> = HashMap::with_capacity(self.keys.len());
+        let mut seen: hashbrown::HashSet<&'x str> = hashbrown::HashSet::new();
         for (key, positions) in &self.keys {
             let name = field_name(arena, key);
-            match places.get(name).and_then(|&place| fields.get_mut(place)) {
-                // `42` and `"42"` are two keys of the map but one of the object.
-                Some(field) => field.1 = positions,
-                None => {
-                    places.insert(name, fields.len());
-                    fields.push((name, positions));
-                }
+            // `42` and `"42"` are two keys of the map but one of the object: as in the scalar form,
+            // the first stays.
+            if seen.insert(name) {
+                fields.push((name, positions));
             }
         }
         sort_fields(&mut fields);

@@ -11,6 +11,7 @@ mod ccp;
 mod marine;
 mod particle_data;
 mod particle_wire;
+mod run;
 
 use std::{
     fs,

@@ -25,6 +25,21 @@ fn particle_wire() {
 }
 
 #[test]
+fn air() {
+    committed(Kind::Air, "air");
+}
+
+#[test]
+fn aquavm() {
+    recorded(Kind::Aquavm, "aquavm");
+}
+
+#[test]
+fn aquavm_bench() {
+    recorded(Kind::Aquavm, "aquavm-bench");
+}
+
+#[test]
 fn air_parser() {
     recorded(Kind::AirParser, "air-parser");
 }

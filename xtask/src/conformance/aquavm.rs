@@ -8,10 +8,12 @@ use std::{
 };
 
 use aquavm::{Compat, Key, Limits, Outcome, RunParameters};
-use particle::data::Envelope;
 use serde_json::{Value, json};
 
-use super::{Report, air::same, read_text};
+use super::{
+    Report, read_text,
+    run::{Call, decoded, requests, same, same_data},
+};
 
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
@@ -45,27 +47,6 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
 fn title(file: &str, record: &Value) -> String {
     let test = record["test"].as_str().unwrap_or_default();
     format!("{file} {test} #{}", record["seq"])
-}
-
-/// The inputs of one call.
-pub(super) struct Call {
-    pub(super) script: String,
-    pub(super) previous: Vec<u8>,
-    pub(super) current: Vec<u8>,
-    pub(super) parameters: RunParameters,
-    pub(super) results: Vec<u8>,
-}
-
-impl Call {
-    pub(super) fn invoke(&self) -> Outcome<Vec<u8>> {
-        aquavm::invoke(
-            &self.script,
-            &self.previous,
-            &self.current,
-            &self.parameters,
-            &self.results,
-        )
-    }
 }
 
 /// One line.
@@ -114,7 +95,7 @@ fn benchmark(folder: &Path) -> Result<(), String> {
 }
 
 /// The inputs in a folder of `vectors/aquavm-bench`.
-pub(super) fn read_benchmark(folder: &Path) -> Result<Call, String> {
+fn read_benchmark(folder: &Path) -> Result<Call, String> {
     let parse = |name: &str| -> Result<Value, String> {
         serde_json::from_str(&read_text(&folder.join(name))?).map_err(|error| error.to_string())
     };
@@ -132,34 +113,6 @@ pub(super) fn read_benchmark(folder: &Path) -> Result<Call, String> {
         current: read("cur_data.bin")?,
         parameters: parameters(&parse("params.json")?, true)?,
         results: aquavm::encode_call_results(&call_results),
-    })
-}
-
-fn parameters(params: &Value, check_signatures: bool) -> Result<RunParameters, String> {
-    let number = |name: &str| {
-        params[name]
-            .as_u64()
-            .ok_or_else(|| format!("parameter {name}: {}", params[name]))
-    };
-    Ok(RunParameters {
-        init_peer_id: text(&params["init_peer_id"])?,
-        current_peer_id: text(&params["current_peer_id"])?,
-        timestamp: number("timestamp")?,
-        ttl: u32::try_from(number("ttl")?).map_err(|error| error.to_string())?,
-        particle_id: text(&params["particle_id"])?,
-        key: Key::Raw {
-            format: u8::try_from(number("key_format")?).map_err(|error| error.to_string())?,
-            secret: unhex(&text(&params["secret_key_hex"])?)?,
-        },
-        limits: Limits {
-            script: number("air_size_limit")?,
-            particle: number("particle_size_limit")?,
-            call_result: number("call_result_size_limit")?,
-            hard: params["hard_limit_enabled"] == json!(true),
-        },
-        compat: Compat::V0_64,
-        check_signatures,
-        policy: Default::default(),
     })
 }
 
@@ -243,23 +196,40 @@ fn bytes(value: &Value) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|digits| {
-            std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                .ok_or_else(|| format!("no hexadecimal digits: {digits:?}"))
-        })
-        .collect()
+fn parameters(params: &Value, check_signatures: bool) -> Result<RunParameters, String> {
+    let number = |name: &str| {
+        params[name]
+            .as_u64()
+            .ok_or_else(|| format!("parameter {name}: {}", params[name]))
+    };
+    Ok(RunParameters {
+        init_peer_id: text(&params["init_peer_id"])?,
+        current_peer_id: text(&params["current_peer_id"])?,
+        timestamp: number("timestamp")?,
+        ttl: u32::try_from(number("ttl")?).map_err(|error| error.to_string())?,
+        particle_id: text(&params["particle_id"])?,
+        key: Key::Raw {
+            format: u8::try_from(number("key_format")?).map_err(|error| error.to_string())?,
+            secret: hex::decode(text(&params["secret_key_hex"])?)
+                .map_err(|error| error.to_string())?,
+        },
+        limits: Limits {
+            script: number("air_size_limit")?,
+            particle: number("particle_size_limit")?,
+            call_result: number("call_result_size_limit")?,
+            hard: params["hard_limit_enabled"] == json!(true),
+        },
+        compat: Compat::V0_64,
+        check_signatures,
+        policy: Default::default(),
+    })
 }
 
 /// Codes whose texts hold debug output of the reference, or of the libraries that it uses.
 const CODES_WITH_FOREIGN_TEXTS: [i64; 8] = [1, 2, 3, 4, 5, 7, 8, 9];
 
 /// Compares by the rules of the records.
-pub(super) fn compare(expected: &Value, outcome: &Outcome<Vec<u8>>) -> Result<(), String> {
+fn compare(expected: &Value, outcome: &Outcome<Vec<u8>>) -> Result<(), String> {
     same("ret_code", &json!(outcome.ret_code), &expected["ret_code"]).map_err(|difference| {
         format!(
             "{difference} ({})\nexpected: {}",
@@ -303,56 +273,4 @@ pub(super) fn compare(expected: &Value, outcome: &Outcome<Vec<u8>>) -> Result<()
         return Ok(());
     }
     same_data(&decoded(&outcome.data)?, expected)
-}
-
-/// Requests as the records show them.
-pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
-    let requests = aquavm::decode_call_requests(bytes)?;
-    let requests = requests.into_iter().map(|(id, request)| {
-        let arguments: Value = serde_json::from_str(&request.arguments)
-            .map_err(|error| format!("arguments {}: {error}", request.arguments))?;
-        let request = json!({
-            "service_id": request.service_id,
-            "function_name": request.function_name,
-            "arguments": arguments,
-            "tetraplets": request.tetraplets,
-        });
-        Ok((id.to_string(), request))
-    });
-    Ok(Value::Object(requests.collect::<Result<_, String>>()?))
-}
-
-/// Data as the records show them.
-pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
-    if bytes.is_empty() {
-        return Ok(Value::Null);
-    }
-    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
-    let data = envelope.data().map_err(|error| error.to_string())?;
-    let mut decoded = serde_json::to_value(&data).map_err(|error| error.to_string())?;
-    if let Some(object) = decoded.as_object_mut() {
-        let versions = &envelope.versions;
-        object.insert("version".to_owned(), json!(versions.data.to_string()));
-        object.insert(
-            "interpreter_version".to_owned(),
-            json!(versions.interpreter.to_string()),
-        );
-    }
-    Ok(decoded)
-}
-
-/// Compares part by part, so that a difference can be read.
-pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
-    let (Some(left), Some(right)) = (ours.as_object(), expected.as_object()) else {
-        return same("data", ours, expected);
-    };
-    if let (Some(left), Some(right)) = (ours["trace"].as_array(), expected["trace"].as_array()) {
-        for (index, (left, right)) in left.iter().zip(right).enumerate() {
-            same(&format!("state {index}"), left, right)?;
-        }
-    }
-    for (name, right) in right {
-        same(name, left.get(name).unwrap_or(&Value::Null), right)?;
-    }
-    same("data", ours, expected)
 }

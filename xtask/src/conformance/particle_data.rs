@@ -1,18 +1,27 @@
 //! Replays `vectors/particle-data`.
 //!
-//! The bytes: decoding, encoding, CIDs, signatures, canonical values.
+//! The bytes: decoding, encoding, CIDs, signatures, canonical values. And the runs that made or
+//! refused them.
 
 mod from_json;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
+use aquavm::{CallResult, Compat, Key, Limits, Outcome, RunParameters, Script, step};
 use particle::{
+    KeyPair,
     cid::value_cid,
     data::{Envelope, SignedCids, VerifyOptions, check_signatures, signed_message},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Report, read_text};
+use super::{
+    Report, read_text,
+    run::{Call, decoded, requests, same_data},
+};
 
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
@@ -33,7 +42,12 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
                 Some(id) => id.to_owned(),
                 None => format!("{}:{}", stem(file), index + 1),
             };
-            report.record(name, check(&record));
+            let run: fn(&Value) -> Result<(), String> = match stem(file) {
+                "golden" => golden_run,
+                "negative" => negative_run,
+                _ => value_run,
+            };
+            report.record(name, check(&record).and_then(|()| run(&record)));
         }
     }
     Ok(())
@@ -182,6 +196,165 @@ fn value(record: &Value) -> Result<(), String> {
         particle::cid::verify(cid, stored.as_bytes()).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// The run that made the data of a golden record.
+fn golden_run(record: &Value) -> Result<(), String> {
+    let outcome = call(record)?.invoke();
+    let output = record.get("output").ok_or("no output")?;
+    same_code(&outcome, output.get("ret_code").and_then(Value::as_i64))?;
+    same(
+        "error_message",
+        outcome.error_message.as_str(),
+        text(output, "/error_message")?,
+    )?;
+    for (name, flag) in [
+        ("air_size_limit_exceeded", outcome.flags.script),
+        ("particle_size_limit_exceeded", outcome.flags.particle),
+        ("call_result_size_limit_exceeded", outcome.flags.call_result),
+    ] {
+        same(name, Some(&json!(flag)), output.get(name))?;
+    }
+    same_sent(&outcome, output)?;
+    let expected = record.get("decoded").ok_or("no decoded data")?;
+    same_decoded(&outcome.data, expected.clone())
+}
+
+/// The run that accepted or refused the input of a negative record.
+fn negative_run(record: &Value) -> Result<(), String> {
+    let call = call(record)?;
+    let outcome = call.invoke();
+    let output = record.get("output").ok_or("no output")?;
+    let ours = record
+        .get("suggested_ret_code_for_us")
+        .and_then(Value::as_i64);
+    if let Some(code) = ours {
+        same_code(&outcome, Some(code))?;
+        return same("data of an error", &outcome.data, &call.previous);
+    }
+    same_code(&outcome, output.get("ret_code").and_then(Value::as_i64))?;
+    let flags = outcome.flags;
+    let flags = json!([flags.script, flags.particle, flags.call_result]);
+    same("flags", Some(&flags), output.get("flags"))?;
+    same_sent(&outcome, output)?;
+    if outcome.ret_code != 0 && output.get("data_is_prev") == Some(&Value::Bool(true)) {
+        return same("data of an error", &outcome.data, &call.previous);
+    }
+    same_decoded(&outcome.data, decoded(&hex(output, "/data")?)?)
+}
+
+/// Runs a call whose service answers with the text of a record.
+fn value_run(record: &Value) -> Result<(), String> {
+    let key = KeyPair::from_seed(&[1; 32]);
+    let peer_id = key.peer_id().to_string();
+    let parameters = RunParameters {
+        init_peer_id: peer_id.clone(),
+        current_peer_id: peer_id,
+        timestamp: 1_700_000_000_000,
+        ttl: 7000,
+        particle_id: "values".to_owned(),
+        key: key.into(),
+        limits: Limits::default(),
+        compat: Compat::default(),
+        check_signatures: true,
+        policy: Default::default(),
+    };
+    let script = Script::parse(r#"(call %init_peer_id% ("s" "f") [] x)"#)
+        .map_err(|error| error.to_string())?;
+    let first = step(&script, &[], &[], &parameters, &Default::default());
+    let results = [(1, CallResult::ok(text(record, "/result_text")?))].into();
+    let outcome = step(&script, &first.data, &[], &parameters, &results);
+    let expected = record.get("ret_code").and_then(Value::as_i64);
+    same("ret_code", Some(outcome.ret_code), expected)?;
+    let data = decoded(&outcome.data)?;
+    let cid = text(record, "/value_cid")?;
+    let value = data
+        .pointer("/cid_info/value_store")
+        .and_then(|values| values.get(cid)?.as_str());
+    same("stored value", value, Some(text(record, "/stored_text")?))
+}
+
+/// The inputs of a record.
+fn call(record: &Value) -> Result<Call, String> {
+    let input = record.get("input").ok_or("no input")?;
+    let number = |name: &str| {
+        let number = input.get(name).and_then(Value::as_u64);
+        number.ok_or_else(|| format!("no number {name}"))
+    };
+    let limits = input.get("limits");
+    let limit = |name: &str| {
+        limits
+            .and_then(|limits| limits.get(name)?.as_u64())
+            .unwrap_or(1 << 32)
+    };
+    let before_0_64 = record
+        .get("interpreter")
+        .and_then(Value::as_str)
+        .is_some_and(|version| version.starts_with("0.6") && version < "0.64");
+    Ok(Call {
+        script: text(input, "/air")?.to_owned(),
+        previous: hex(input, "/prev_data")?,
+        current: hex(input, "/current_data")?,
+        parameters: RunParameters {
+            init_peer_id: text(input, "/init_peer_id")?.to_owned(),
+            current_peer_id: text(input, "/current_peer_id")?.to_owned(),
+            timestamp: number("timestamp")?,
+            ttl: u32::try_from(number("ttl")?).map_err(|error| error.to_string())?,
+            particle_id: text(input, "/particle_id")?.to_owned(),
+            key: Key::Raw {
+                format: u8::try_from(number("key_format")?).map_err(|error| error.to_string())?,
+                secret: hex(input, "/secret_key")?,
+            },
+            limits: Limits {
+                script: limit("air_size_limit"),
+                particle: limit("particle_size_limit"),
+                call_result: limit("call_result_size_limit"),
+                hard: limits.and_then(|limits| limits.get("hard_limit_enabled"))
+                    == Some(&Value::Bool(true)),
+            },
+            compat: match before_0_64 {
+                true => Compat::V0_63,
+                false => Compat::V0_64,
+            },
+            check_signatures: true,
+            policy: Default::default(),
+        },
+        results: hex(input, "/call_results_bytes")?,
+    })
+}
+
+fn same_code(outcome: &Outcome<Vec<u8>>, expected: Option<i64>) -> Result<(), String> {
+    same("ret_code", Some(outcome.ret_code), expected)
+        .map_err(|difference| format!("{difference} ({})", outcome.error_message))
+}
+
+/// Compares what leaves the peer: next peers as a set, call requests as a map.
+fn same_sent(outcome: &Outcome<Vec<u8>>, output: &Value) -> Result<(), String> {
+    let peers: BTreeSet<&str> = output
+        .get("next_peer_pks")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let ours: BTreeSet<&str> = outcome.next_peers.iter().map(String::as_str).collect();
+    same("next_peer_pks", ours, peers)?;
+    same(
+        "call requests",
+        requests(&outcome.call_requests)?,
+        requests(&hex(output, "/call_requests_bytes")?)?,
+    )
+}
+
+/// Compares data but for the interpreter that wrote them.
+fn same_decoded(ours: &[u8], mut expected: Value) -> Result<(), String> {
+    let mut ours = decoded(ours)?;
+    for data in [&mut ours, &mut expected] {
+        if let Some(object) = data.as_object_mut() {
+            object.remove("interpreter_version");
+        }
+    }
+    same_data(&ours, &expected)
 }
 
 fn same<A, B>(what: &str, ours: A, theirs: B) -> Result<(), String>
