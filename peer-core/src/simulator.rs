@@ -6,7 +6,7 @@
 //! seed and from the calls that are made on the [`Simulator`], so a run that went wrong is
 //! repeated by its seed.
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //! use peer_core::{
 //!     host::{FunctionOutcome, NativeFunctions},
