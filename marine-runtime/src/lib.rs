@@ -27,6 +27,7 @@
 //!
 //! - [`module`]: custom sections of a module, both ways; [`Interface`]: what it offers.
 //! - [`itypes`]: interface types and values, their JSON form, their layout in memory.
+//! - [`embed`]: the interface section of a module that was just built.
 //! - [`backend`]: the seam to Wasm engines, and the two of them; [`Engine`]: with compiled modules.
 //! - [`service`]: configuration, linking, calls.
 //! - [`limits`]: bounds on what comes from modules and callers.
@@ -43,6 +44,7 @@ mod adapter;
 pub mod backend;
 mod call_parameters;
 mod control;
+pub mod embed;
 mod engine;
 mod interface;
 pub mod itypes;

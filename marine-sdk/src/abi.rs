@@ -74,7 +74,9 @@ pub unsafe fn take_record<R: Record>() -> R {
     reason = "a test on the development machine called something that exists only inside a service"
 )]
 pub fn outside_marine(module: &str, function: &str) -> ! {
-    panic!("`{function}` is a function of `{module}`: it can be called inside a Marine service only")
+    panic!(
+        "`{function}` is a function of `{module}`: it can be called inside a Marine service only"
+    )
 }
 
 #[cfg(test)]

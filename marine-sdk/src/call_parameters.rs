@@ -99,14 +99,6 @@ pub struct CallParameters {
     pub tetraplets: Vec<Vec<SecurityTetraplet>>,
 }
 
-#[cfg(target_arch = "wasm32")]
-#[marine]
-#[host_import]
-extern "C" {
-    #[link_name = "get_call_parameters"]
-    fn host_call_parameters() -> CallParameters;
-}
-
 /// The parameters of the call that runs now. While `main` runs they are empty.
 ///
 /// ```
@@ -121,8 +113,19 @@ extern "C" {
 /// # fn main() {}
 /// ```
 #[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "the host lowers the parameters into memory")]
 pub fn get_call_parameters() -> CallParameters {
-    host_call_parameters()
+    // By hand: `#[marine]` would describe this import in every module, and no build tool reads that.
+    #[link(wasm_import_module = "__marine_host_api_v3")]
+    unsafe extern "C" {
+        #[link_name = "get_call_parameters"]
+        fn import();
+    }
+    // SAFETY: the host lowers a record of this type and sets the register to its address.
+    unsafe {
+        import();
+        crate::abi::take_record()
+    }
 }
 
 /// The parameters of the call that runs now: on this target, what [`set_call_parameters`] was given.
@@ -166,10 +169,7 @@ mod tests {
     fn a_tetraplet_reads_well() {
         let mut tetraplet = SecurityTetraplet::literal_tetraplet("peer");
         tetraplet.add_lens(".$.name");
-        assert_eq!(
-            tetraplet,
-            SecurityTetraplet::new("peer", "", "", ".$.name")
-        );
+        assert_eq!(tetraplet, SecurityTetraplet::new("peer", "", "", ".$.name"));
         assert_eq!(
             tetraplet.to_string(),
             "peer_pk: peer, service_id: , function_name: , lens: .$.name"

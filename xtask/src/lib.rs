@@ -2,5 +2,7 @@
 
 pub mod ci;
 pub mod conformance;
+#[cfg(feature = "marine")]
+pub mod guest;
 pub mod interop;
 pub mod tidy;

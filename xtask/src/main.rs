@@ -20,6 +20,9 @@ enum Task {
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
+    /// Build the guest modules of the examples: `guest [NAME…]`.
+    #[cfg(feature = "marine")]
+    Guest(xtask::guest::Arguments),
     /// Check that published and own programs understand each other.
     #[command(subcommand)]
     Interop(xtask::interop::Arguments),
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
+        #[cfg(feature = "marine")]
+        Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),
         Task::Tidy(arguments) => xtask::tidy::run(&arguments),
     }

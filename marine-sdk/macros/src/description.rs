@@ -31,10 +31,7 @@ pub(crate) fn record(name: &str, fields: &[(String, MarineType)]) -> String {
 }
 
 /// The description of the functions taken from another module, each with its link name if that is not its own.
-pub(crate) fn extern_block(
-    namespace: &str,
-    imports: &[(Option<String>, Signature<'_>)],
-) -> String {
+pub(crate) fn extern_block(namespace: &str, imports: &[(Option<String>, Signature<'_>)]) -> String {
     let imports = join(imports, |(link_name, signature)| {
         let link_name = match link_name {
             Some(name) => string(name),

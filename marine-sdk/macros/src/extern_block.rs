@@ -25,7 +25,12 @@ struct Import<'a> {
 }
 
 pub(crate) fn expand(block: &ItemForeignMod) -> Result<TokenStream> {
-    if block.abi.name.as_ref().is_none_or(|name| name.value() != "C") {
+    if block
+        .abi
+        .name
+        .as_ref()
+        .is_none_or(|name| name.value() != "C")
+    {
         return Err(Error::new_spanned(
             &block.abi,
             "a block of imported functions is `extern \"C\"`",
@@ -37,10 +42,7 @@ pub(crate) fn expand(block: &ItemForeignMod) -> Result<TokenStream> {
         .iter()
         .map(|item| match item {
             ForeignItem::Fn(function) => import(function),
-            other => Err(Error::new_spanned(
-                other,
-                "a module imports functions only",
-            )),
+            other => Err(Error::new_spanned(other, "a module imports functions only")),
         })
         .collect::<Result<Vec<_>>>()?;
 
@@ -210,10 +212,7 @@ fn wrapper(namespace: &str, import: &Import<'_>) -> TokenStream {
         .filter(|attribute| !attribute.path().is_ident("link_name"));
     let visibility = &item.vis;
     let name = &item.sig.ident;
-    let link_name = import
-        .link_name
-        .clone()
-        .unwrap_or_else(|| bare_name(name));
+    let link_name = import.link_name.clone().unwrap_or_else(|| bare_name(name));
     let result = &item.sig.output;
 
     let mut parameters = TokenStream::new();
@@ -229,7 +228,8 @@ fn wrapper(namespace: &str, import: &Import<'_>) -> TokenStream {
         let borrowed = ty.passing != crate::types::Passing::Value;
         match ty.kind {
             Kind::Scalar(_) => {
-                core_parameters.extend(quote!(#first: <#owned as ::marine_sdk::abi::Scalar>::Core,));
+                core_parameters
+                    .extend(quote!(#first: <#owned as ::marine_sdk::abi::Scalar>::Core,));
                 let value = if borrowed {
                     quote!(*#argument)
                 } else {

@@ -26,6 +26,14 @@ const RESERVED: [&str; 11] = [
     "__main_void",
 ];
 
+/// Functions of the C library that Rust's standard library calls. An export of such a name would take their place.
+const C_LIBRARY: &str = "abort access accept aligned_alloc calloc ceil chdir clock_gettime close closedir cos dup exit \
+    exp fcntl fdopendir floor fmod free fstat fstatat fsync ftruncate futimens getcwd getenv ioctl isatty link linkat \
+    listen log lseek lstat malloc memcmp memcpy memmove memset mkdir mkdirat nanosleep open openat opendir poll \
+    posix_memalign pow pread preadv pwrite pwritev read readdir readlink readv realloc realpath recv remove rename \
+    renameat rmdir round sched_yield send setenv shutdown sin sqrt stat strerror_r strlen symlink tan time trunc \
+    unlink unlinkat unsetenv usleep utimensat write writev";
+
 pub(crate) fn expand(function: &ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
     check_export(signature)?;
@@ -101,20 +109,32 @@ fn check_export(signature: &Signature) -> Result<()> {
         return refuse(token, "an exported function cannot be `const`");
     }
     if let Some(token) = &signature.asyncness {
-        return refuse(token, "an exported function cannot be `async`: a call runs to its end");
+        return refuse(
+            token,
+            "an exported function cannot be `async`: a call runs to its end",
+        );
     }
     if let Some(token) = &signature.unsafety {
-        return refuse(token, "an exported function cannot be `unsafe`: its caller is not Rust");
+        return refuse(
+            token,
+            "an exported function cannot be `unsafe`: its caller is not Rust",
+        );
     }
     if let Some(abi) = &signature.abi {
-        return refuse(abi, "an exported function has the Rust calling convention: remove `extern`");
+        return refuse(
+            abi,
+            "an exported function has the Rust calling convention: remove `extern`",
+        );
     }
     if let Some(variadic) = &signature.variadic {
         return refuse(variadic, "an exported function cannot be variadic");
     }
     for parameter in &signature.generics.params {
         if !matches!(parameter, GenericParam::Lifetime(_)) {
-            return refuse(parameter, "an exported function cannot be generic: name the types");
+            return refuse(
+                parameter,
+                "an exported function cannot be generic: name the types",
+            );
         }
     }
     if let Some(clause) = &signature.generics.where_clause {
@@ -124,6 +144,13 @@ fn check_export(signature: &Signature) -> Result<()> {
         return refuse(
             &signature.ident,
             "this name belongs to the module's binary interface: choose another",
+        );
+    }
+    let name = bare_name(&signature.ident);
+    if C_LIBRARY.split_whitespace().any(|taken| taken == name) {
+        return refuse(
+            &signature.ident,
+            "the C library in every module has a function of this name, and the export would replace it: choose another",
         );
     }
     Ok(())

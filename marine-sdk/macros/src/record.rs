@@ -49,7 +49,10 @@ pub(crate) fn expand(record: &ItemStruct) -> Result<TokenStream> {
             ));
         }
         let Some(name) = &field.ident else {
-            return Err(Error::new_spanned(field, "the fields of a record need names"));
+            return Err(Error::new_spanned(
+                field,
+                "the fields of a record need names",
+            ));
         };
         check_name(name)?;
         described.push((

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, GenericArgument, Ident, PathArguments, Result, ReturnType, Type, spanned::Spanned};
+use syn::{
+    Error, GenericArgument, Ident, PathArguments, Result, ReturnType, Type, spanned::Spanned,
+};
 
 /// Where a type stands; what is allowed there differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,9 @@ fn bare(ty: &Type) -> &Type {
 
 fn reference_refusal(position: Position) -> &'static str {
     match position {
-        Position::ImportedResult => "an imported function hands over what it returns: not a reference",
+        Position::ImportedResult => {
+            "an imported function hands over what it returns: not a reference"
+        }
         Position::Field => "a field of a record owns its value: not a reference",
         _ => "a vector owns what it holds: not a reference",
     }
@@ -243,9 +247,13 @@ fn name_refusal(name: &str) -> Option<&'static str> {
         "char" => "`char` has no interface type: use `u32` or `String`",
         "Option" => "`Option` has no interface type: use `Vec<T>` with at most one item",
         "Result" => "`Result` has no interface type: return a record with a field for the error",
-        "Box" | "Rc" | "Arc" | "Cow" => "smart pointers have no interface type: use the value itself",
+        "Box" | "Rc" | "Arc" | "Cow" => {
+            "smart pointers have no interface type: use the value itself"
+        }
         "HashMap" | "BTreeMap" => "maps have no interface type: use a vector of records",
-        "HashSet" | "BTreeSet" | "VecDeque" => "this collection has no interface type: use `Vec<T>`",
+        "HashSet" | "BTreeSet" | "VecDeque" => {
+            "this collection has no interface type: use `Vec<T>`"
+        }
         "OsString" | "PathBuf" | "Path" | "CString" => {
             "this text has no interface type: use `String` or `Vec<u8>`"
         }

@@ -86,7 +86,10 @@ fn texts_and_plain_vectors_come_back() {
 fn the_packed_form_has_no_gaps() {
     const WORD: usize = size_of::<usize>();
     assert_eq!(Inner::PACKED_SIZE, 4 * WORD);
-    assert_eq!(Outer::PACKED_SIZE, 1 + 1 + 8 + 8 + 4 * WORD + WORD + 6 * WORD);
+    assert_eq!(
+        Outer::PACKED_SIZE,
+        1 + 1 + 8 + 8 + 4 * WORD + WORD + 6 * WORD
+    );
 
     let value = outer();
     let address = value.lower();

@@ -20,8 +20,8 @@ extern "C" {
     /// The entry of a key: none or one.
     fn get(key: &str) -> Vec<Entry>;
     /// Removes a value and says whether there was one.
-    #[link_name = "remove"]
-    fn remove_entry(key: &str) -> bool;
+    #[link_name = "delete"]
+    fn remove(key: &str) -> bool;
     /// All keys in order.
     fn keys() -> Vec<String>;
 }
@@ -62,20 +62,24 @@ pub fn save(title: String, text: String) -> Saved {
 
 /// The note with a title: none or one.
 #[marine]
-pub fn read(title: &str) -> Vec<Note> {
+pub fn note(title: &str) -> Vec<Note> {
     get(title).into_iter().map(Note::from).collect()
 }
 
 /// All notes, by title.
 #[marine]
 pub fn notes() -> Vec<Note> {
-    keys().iter().flat_map(|title| get(title)).map(Note::from).collect()
+    keys()
+        .iter()
+        .flat_map(|title| get(title))
+        .map(Note::from)
+        .collect()
 }
 
 /// Removes a note and says whether there was one.
 #[marine]
-pub fn remove(title: &str) -> bool {
-    remove_entry(title)
+pub fn discard(title: &str) -> bool {
+    remove(title)
 }
 
 impl From<Entry> for Note {

@@ -24,21 +24,21 @@ pub struct Outcome {
 
 /// Writes a file.
 #[marine]
-pub fn write(path: &str, content: Vec<u8>) -> Outcome {
+pub fn write_file(path: &str, content: Vec<u8>) -> Outcome {
     log::info!(target: "write", "write {} bytes to {path}", content.len());
     outcome(fs::write(path, content), |_, ()| {})
 }
 
 /// Reads a file.
 #[marine]
-pub fn read(path: &str) -> Outcome {
+pub fn read_file(path: &str) -> Outcome {
     log::info!(target: "read", "read {path}");
     outcome(fs::read(path), |outcome, content| outcome.content = content)
 }
 
 /// Lists a directory in order.
 #[marine]
-pub fn list(path: &str) -> Outcome {
+pub fn list_directory(path: &str) -> Outcome {
     let names = fs::read_dir(path).and_then(|entries| {
         let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
         let mut names = entries
@@ -58,13 +58,13 @@ pub fn make_directory(path: &str) -> Outcome {
 
 /// Gives a file another name.
 #[marine]
-pub fn rename(from: &str, to: &str) -> Outcome {
+pub fn rename_file(from: &str, to: &str) -> Outcome {
     outcome(fs::rename(from, to), |_, ()| {})
 }
 
 /// Removes a file.
 #[marine]
-pub fn remove(path: &str) -> Outcome {
+pub fn remove_file(path: &str) -> Outcome {
     outcome(fs::remove_file(path), |_, ()| {})
 }
 
@@ -86,7 +86,7 @@ pub fn variables() -> Vec<String> {
 
 /// Sends a message of each level to the host's log.
 #[marine]
-pub fn log(message: &str) {
+pub fn write_log(message: &str) {
     log::error!("{message}");
     log::warn!("{message}");
     log::info!("{message}");
@@ -96,7 +96,7 @@ pub fn log(message: &str) {
 
 /// Writes a line to the standard output and one to the standard error.
 #[marine]
-pub fn print(message: &str) {
+pub fn print_line(message: &str) {
     println!("{message}");
     eprintln!("{message}");
 }

@@ -40,7 +40,7 @@ pub fn get(key: &str) -> Vec<Entry> {
 
 /// Removes a value and says whether there was one.
 #[marine]
-pub fn remove(key: &str) -> bool {
+pub fn delete(key: &str) -> bool {
     ENTRIES.with_borrow_mut(|entries| entries.remove(key).is_some())
 }
 
@@ -60,9 +60,12 @@ mod tests {
     fn versions_count_up() {
         assert_eq!(put("a".to_owned(), vec![1]), 1);
         assert_eq!(put("a".to_owned(), vec![2]), 2);
-        assert_eq!(get("a").first().map(|entry| entry.value.clone()), Some(vec![2]));
+        assert_eq!(
+            get("a").first().map(|entry| entry.value.clone()),
+            Some(vec![2])
+        );
         assert_eq!(keys(), ["a"]);
-        assert!(remove("a") && !remove("a"));
+        assert!(delete("a") && !delete("a"));
         assert!(get("a").is_empty());
     }
 }
