@@ -22,7 +22,7 @@ pub struct Samples {
 }
 
 /// Makes up the arguments of a function. A text that the script uses as the id of a peer gets
-/// `peer`; other texts are a few letters, numbers are 1, arrays and options have one element.
+/// `peer`; other texts are a few letters, numbers are 1, arrays have two elements and options one.
 pub fn of(record: &Record, peer: &str) -> Samples {
     let fields = record.arguments.get("fields").and_then(Value::as_object);
     let mut arguments = BTreeMap::new();
@@ -62,7 +62,7 @@ fn is_peer(record: &Record, name: &str) -> bool {
     air.contains(&format!("(call {argument}"))
         || air.contains(&format!("(canon {argument}"))
         || folds_over_peers(air, &argument)
-        || ["peer", "node", "relay"]
+        || ["peer", "node", "relay", "via"]
             .iter()
             .any(|part| name.to_lowercase().contains(part))
 }
@@ -109,7 +109,8 @@ fn sample(description: &Value, text: &str, depth: usize) -> Value {
             Some(_) => json!(1),
             None => Value::Null,
         },
-        "array" | "option" => json!([element()]),
+        "array" => json!([element(), element()]),
+        "option" => json!([element()]),
         "struct" => {
             let fields = description.get("fields").and_then(Value::as_object);
             let fields = fields.into_iter().flatten();
@@ -150,7 +151,7 @@ mod tests {
         let samples = of(&record, "PEER");
         assert_eq!(
             json!(samples.arguments),
-            json!({"where": ["PEER"], "count": 1, "maybe": [true], "what": {"a": "text"}})
+            json!({"where": ["PEER", "PEER"], "count": 1, "maybe": [true], "what": {"a": "text"}})
         );
     }
 }
