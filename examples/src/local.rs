@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use marine_runtime::Engine;
 use particle::{KeyPair, PeerId};
 use peer_core::config::{HumanDuration, ModuleConfig, PeerConfig, ServiceConfig};
 use peer_core::peer::{Observer, Peer, PeerBuilder, PeerEvent};
@@ -42,6 +43,8 @@ impl LocalNetwork {
             peers: Vec::new(),
             recorder,
         };
+        // All peers host the same modules: they are compiled once.
+        let wasm = Engine::wasmer();
         for index in 0..count {
             let config = PeerConfig {
                 listen_ip: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -53,6 +56,7 @@ impl LocalNetwork {
             };
             let builder = Peer::builder(random_key()?)
                 .config(config)
+                .wasm(wasm.clone())
                 .observer(network.recorder.clone());
             network
                 .peers

@@ -46,6 +46,8 @@ use crate::connectivity::Connectivity;
 use crate::engine::{Counters, Engine};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
+#[cfg(feature = "marine")]
+use crate::services::{Marine, MarineError, Services, TokioBlocking};
 use crate::store::{MemoryStore, Store};
 
 /// Why a peer did not start.
@@ -55,6 +57,17 @@ pub enum PeerError {
     /// The network did not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// A service of the configuration cannot be created.
+    #[cfg(feature = "marine")]
+    #[error(transparent)]
+    Service(#[from] MarineError),
+    /// The network was up, but a service was not created for lack of a thread.
+    #[cfg(feature = "marine")]
+    #[error("services were not created: {reason}")]
+    Interrupted {
+        /// What the runtime said.
+        reason: String,
+    },
     /// The management peer is not a peer id.
     #[error("the management peer id `{text}` is not a peer id: {source}")]
     ManagementPeer {
@@ -81,6 +94,8 @@ pub struct PeerBuilder {
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
+    #[cfg(feature = "marine")]
+    wasm: Option<marine_runtime::Engine>,
 }
 
 impl Peer {
@@ -95,6 +110,8 @@ impl Peer {
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
             store: Arc::new(MemoryStore::default()),
+            #[cfg(feature = "marine")]
+            wasm: None,
         }
     }
 
@@ -186,6 +203,14 @@ impl PeerBuilder {
         self
     }
 
+    /// Sets the engine that runs the Wasm services; peers that share one compile a module once.
+    #[cfg(feature = "marine")]
+    #[must_use]
+    pub fn wasm(mut self, engine: marine_runtime::Engine) -> Self {
+        self.wasm = Some(engine);
+        self
+    }
+
     /// Makes the peer a client: it sends particles to this relay only and does not listen.
     #[must_use]
     pub(crate) fn behind(mut self, relay: PeerId) -> Self {
@@ -201,6 +226,11 @@ impl PeerBuilder {
     /// The network does not start, or the configuration has a value that cannot be used.
     pub async fn start(self) -> Result<Peer, PeerError> {
         let managers = self.managers()?;
+        let key = Arc::new(self.key);
+        // Before anybody can reach the peer.
+        #[cfg(feature = "marine")]
+        let services =
+            services(&key, &self.config.services, self.wasm, self.clock.clone()).await?;
         let settings = self
             .network
             .clone()
@@ -210,7 +240,7 @@ impl PeerBuilder {
         } else {
             Role::Host
         };
-        let (network, received) = Network::start(&self.key, &settings, role).await?;
+        let (network, received) = Network::start(&key, &settings, role).await?;
         let connectivity: Arc<dyn Connectivity> = Arc::new(network.clone());
         let node = NodeInfo {
             external_addresses: if settings.external_addresses.is_empty() {
@@ -227,8 +257,10 @@ impl PeerBuilder {
             .functions
             .into_iter()
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
+        #[cfg(feature = "marine")]
+        let host = host.with(services);
         let mut engine =
-            Engine::new(Arc::new(self.key), self.config.engine.clone()).with_managers(managers);
+            Engine::new(key, self.config.engine.clone()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
@@ -255,4 +287,25 @@ impl PeerBuilder {
             })
             .collect()
     }
+}
+
+/// The Wasm services of a configuration, compiled on a thread that may compute.
+#[cfg(feature = "marine")]
+async fn services(
+    key: &Arc<KeyPair>,
+    configs: &[ServiceConfig],
+    engine: Option<marine_runtime::Engine>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Services>, PeerError> {
+    let blocking = TokioBlocking::new(tokio::runtime::Handle::current());
+    let services = Arc::new(Services::new(Arc::new(blocking), clock));
+    if !configs.is_empty() {
+        let engine = engine.unwrap_or_else(marine_runtime::Engine::wasmer);
+        let marine = Marine::new(engine, key.clone());
+        let (created, configs) = (services.clone(), configs.to_vec());
+        tokio::task::spawn_blocking(move || marine.create_all(&created, &configs))
+            .await
+            .map_err(|error| PeerError::Interrupted { reason: error.to_string() })??;
+    }
+    Ok(services)
 }

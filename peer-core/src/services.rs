@@ -5,10 +5,14 @@
 //! call gets a fresh one.
 
 mod blocking;
+#[cfg(feature = "marine")]
+mod marine;
 
 #[cfg(feature = "network")]
 pub use self::blocking::TokioBlocking;
 pub use self::blocking::{Blocking, Inline};
+#[cfg(feature = "marine")]
+pub use self::marine::{Marine, MarineError};
 
 use std::{
     collections::BTreeMap,
