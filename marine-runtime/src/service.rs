@@ -416,10 +416,12 @@ impl Service {
                 function: function.to_owned(),
             })?;
         let values = arguments(&callee, exported)?;
-        *self
-            .parameters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(parameters.clone());
+        if self.blueprint.asks_for_parameters() {
+            *self
+                .parameters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::new(parameters.clone());
+        }
         let outcome = callee.call(&mut *linked.store, exported, &values);
         linked.flush();
         match outcome {

@@ -18,6 +18,8 @@ use crate::control::Control;
 
 /// Bytes that an element of a table is counted with.
 const TABLE_ELEMENT: u64 = 8;
+/// Values of a call that need no allocation.
+const INLINE: usize = 16;
 
 /// Wasmtime.
 pub struct WasmtimeBackend {
@@ -323,15 +325,17 @@ fn host_function(
     let parameters = host.signature.parameters.clone();
     let results = host.signature.results.clone();
     let run = move |mut caller: Caller<'_, State>, values: &mut [std::mem::MaybeUninit<ValRaw>]| {
-        let mut input = [0; 16];
-        let mut output = [0; 4];
-        let input = input.get_mut(..parameters.len());
-        let output = output.get_mut(..results.len());
-        let (Some(input), Some(output)) = (input, output) else {
-            return Err(wasmtime::Error::new(Trap::host(
-                "too many parameters or results",
-            )));
+        let mut inline = [0; INLINE];
+        let mut spilled = Vec::new();
+        let (all, count) = (parameters.len() + results.len(), parameters.len());
+        let slots = match inline.get_mut(..all) {
+            Some(slots) => slots,
+            None => {
+                spilled.resize(all, 0);
+                spilled.as_mut_slice()
+            }
         };
+        let (input, output) = slots.split_at_mut(count);
         for ((slot, ty), value) in input.iter_mut().zip(&parameters).zip(values.iter()) {
             // SAFETY: the engine has filled in as many values as the type has parameters, which
             // was compared with `parameters`.
@@ -394,7 +398,6 @@ fn call(
     if values.len() < slots {
         return Err(Trap::host("a function was called with too few values"));
     }
-    const INLINE: usize = 16;
     let mut inline = [ValRaw::u64(0); INLINE];
     let mut spilled = Vec::new();
     let raw = match inline.get_mut(..values.len()) {

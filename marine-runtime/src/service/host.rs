@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Writes call parameters.
-const GET_CALL_PARAMETERS: &str = "get_call_parameters";
+pub(super) const GET_CALL_PARAMETERS: &str = "get_call_parameters";
 /// Logs a message.
 const LOG: &str = "log_utf8_string";
 /// Names that no mounted binary may have.

@@ -96,6 +96,12 @@ impl Blueprint {
         self.modules.iter().map(interface).collect()
     }
 
+    /// Whether any module can ask for call parameters: they may be large.
+    pub(super) fn asks_for_parameters(&self) -> bool {
+        let mut imports = self.modules.iter().flat_map(|module| &module.host_imports);
+        imports.any(|(_, name)| name == host::GET_CALL_PARAMETERS)
+    }
+
     pub(super) fn recreate_after_trap(&self) -> bool {
         self.config.recreate_after_trap
     }

@@ -612,3 +612,54 @@ fn machine_code_is_kept_on_disk() {
         }
     }
 }
+
+mod mutations {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A module with some bytes changed and perhaps cut.
+    fn mutated(wasm: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+        let length = wasm.len();
+        let changes = proptest::collection::vec((0..length, any::<u8>()), 0..8);
+        (changes, prop_oneof![3 => Just(length), 1 => 0..length]).prop_map(move |(changes, end)| {
+            let mut wasm = wasm.clone();
+            for (place, byte) in changes {
+                wasm[place] = byte;
+            }
+            wasm.truncate(end);
+            wasm
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn decoding_never_panics(wasm in mutated(echo(false))) {
+            if let Ok(info) = crate::ModuleInfo::decode("echo", &wasm) {
+                let _ = Interface::of(&info.interface);
+                let _ = info.interface.encode();
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn running_never_panics(wasm in mutated(echo(false))) {
+            for engine in engines() {
+                let Ok(mut service) = service(&engine, vec![("echo", wasm.clone())]) else {
+                    continue;
+                };
+                let calls = [("text", "[\"hello\"]"), ("raw", "[[1,2,3]]"), ("unsigned", "[7]")];
+                for (function, arguments) in calls {
+                    let deadline = Some(Instant::now() + Duration::from_millis(200));
+                    let parameters = CallParameters::default();
+                    let _ = service.call(function, arguments, &parameters, deadline);
+                }
+            }
+        }
+    }
+}

@@ -1,11 +1,68 @@
 //! Replays `vectors/marine`.
 
-use std::path::PathBuf;
+mod ast;
+mod conversion;
+mod loader;
+mod lowering;
+mod published;
+mod running;
 
-use super::Report;
+use std::path::{Path, PathBuf};
 
-/// Replays `files`.
+use marine_runtime::Engine;
+
+use super::{Report, read_text};
+
+/// Replays `files`; with the published modules also the results of running them.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
-    report.unknown.extend_from_slice(files);
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        match name.strip_suffix(".gz").unwrap_or(&name) {
+            "loader.json" => loader::replay(&read(file)?, report)?,
+            "json-conversion.json" => conversion::replay(&read(file)?, report)?,
+            "call-parameters-lowering.json" => lowering::replay(&read(file)?, report)?,
+            "published-modules.json" => {
+                let modules = published::replay(&read(file)?, report)?;
+                running::replay(&modules, report)?;
+            }
+            _ => report.unknown.push(file.clone()),
+        }
+    }
     Ok(())
+}
+
+fn engines() -> Result<Vec<Engine>, String> {
+    let wasmtime = Engine::wasmtime().map_err(|error| error.to_string())?;
+    Ok(vec![Engine::wasmer(), wasmtime])
+}
+
+/// A JSON file.
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
+    serde_json::from_str(&read_text(file)?).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Fails unless both sides are equal.
+fn expect<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    actual: T,
+    expected: T,
+) -> Result<(), String> {
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what}: {actual:?} where {expected:?} was expected"
+        ))
+    }
+}
+
+/// Bytes written as hex digits.
+fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).map_err(|error| error.to_string())?;
+            u8::from_str_radix(pair, 16).map_err(|error| format!("hex {pair:?}: {error}"))
+        })
+        .collect()
 }
