@@ -5,4 +5,6 @@ pub mod conformance;
 #[cfg(feature = "marine")]
 pub mod guest;
 pub mod interop;
+#[cfg(feature = "peer")]
+pub mod sim;
 pub mod tidy;

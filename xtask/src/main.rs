@@ -26,6 +26,9 @@ enum Task {
     /// Check that published and own programs understand each other.
     #[command(subcommand)]
     Interop(xtask::interop::Arguments),
+    /// Simulate the network of the `local-network` example, seed after seed.
+    #[cfg(feature = "peer")]
+    Sim(xtask::sim::Arguments),
     /// Check layers, sizes, names, paths and READMEs.
     Tidy(xtask::tidy::Arguments),
 }
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "marine")]
         Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),
+        #[cfg(feature = "peer")]
+        Task::Sim(arguments) => xtask::sim::run(&arguments),
         Task::Tidy(arguments) => xtask::tidy::run(&arguments),
     }
 }
