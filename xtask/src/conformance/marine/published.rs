@@ -186,8 +186,8 @@ fn fetch(module: &Module, unreachable: &mut BTreeMap<String, String>) -> Result<
         return Err(reason.clone());
     }
     let unpacked = match module.source.as_str() {
-        "crates.io" => from_crates(module, &cache),
         "npm" => from_npm(module, &cache),
+        source if source.starts_with("crates.") => from_crates(module, &cache),
         other => Err(format!("unknown source {other}")),
     };
     let folder = unpacked.inspect_err(|reason| {
