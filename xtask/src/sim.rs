@@ -201,7 +201,7 @@ fn measure(number: usize, call: &FunctionCall) -> FunctionOutcome {
 /// Every peer tells the relay what it knows, then the relay tells everybody.
 fn exchange(simulator: &mut Simulator, particle: &Particle, hub: SimPeer) -> Result<(), String> {
     let everybody: Vec<SimPeer> = simulator.peers().collect();
-    let mut tell = |simulator: &mut Simulator, from: SimPeer, to: SimPeer| {
+    let tell = |simulator: &mut Simulator, from: SimPeer, to: SimPeer| {
         let data = simulator.data(from, &particle.signature).cloned();
         let data = data.ok_or("a peer has no data")?;
         let particle = Particle {

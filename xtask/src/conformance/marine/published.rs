@@ -139,7 +139,7 @@ fn check(module: &Module, bytes: &[u8]) -> Result<(), String> {
         expected.sort_unstable();
         expect("exports", actual, expected)?;
     }
-    let (wasi, other): (Vec<_>, Vec<_>) = outline
+    let (wasi, other): (Vec<&_>, Vec<&_>) = outline
         .imports()
         .iter()
         .partition(|import| import.namespace.starts_with("wasi_"));
