@@ -229,8 +229,7 @@ impl PeerBuilder {
         let key = Arc::new(self.key);
         // Before anybody can reach the peer.
         #[cfg(feature = "marine")]
-        let services =
-            services(&key, &self.config.services, self.wasm, self.clock.clone()).await?;
+        let services = services(&key, &self.config.services, self.wasm, self.clock.clone()).await?;
         let settings = self
             .network
             .clone()
@@ -259,8 +258,7 @@ impl PeerBuilder {
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
         #[cfg(feature = "marine")]
         let host = host.with(services);
-        let mut engine =
-            Engine::new(key, self.config.engine.clone()).with_managers(managers);
+        let mut engine = Engine::new(key, self.config.engine.clone()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
@@ -305,7 +303,9 @@ async fn services(
         let (created, configs) = (services.clone(), configs.to_vec());
         tokio::task::spawn_blocking(move || marine.create_all(&created, &configs))
             .await
-            .map_err(|error| PeerError::Interrupted { reason: error.to_string() })??;
+            .map_err(|error| PeerError::Interrupted {
+                reason: error.to_string(),
+            })??;
     }
     Ok(services)
 }

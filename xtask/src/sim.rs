@@ -59,7 +59,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     for seed in seeds.clone() {
         let outcome = survey(seed, arguments.peers).and_then(|survey| {
             // Keys follow from the seed; what peers answer does not.
-            let again = reference.is_none().then(|| self::survey(seed, arguments.peers));
+            let again = reference
+                .is_none()
+                .then(|| self::survey(seed, arguments.peers));
             if let Some(again) = again.transpose()?
                 && again.snapshot != survey.snapshot
             {
@@ -164,7 +166,9 @@ pub fn survey(seed: u64, peers: usize) -> Result<Survey, String> {
     let mut answers = BTreeMap::new();
     for mut sample in samples {
         // The id is a key here: it is the only thing that depends on the seed.
-        let id = sample.as_object_mut().and_then(|sample| sample.remove("peer"));
+        let id = sample
+            .as_object_mut()
+            .and_then(|sample| sample.remove("peer"));
         let id = id.and_then(|id| id.as_str().map(str::to_owned));
         answers.insert(id.ok_or("a sample without a peer")?, sample);
     }
@@ -268,7 +272,11 @@ fn contents(bytes: &[u8]) -> Result<Contents, String> {
     let data = envelope.data().map_err(|error| error.to_string())?;
     let info = &data.cid_info;
     Ok(Contents {
-        trace: data.trace.iter().map(|state| format!("{state:?}")).collect(),
+        trace: data
+            .trace
+            .iter()
+            .map(|state| format!("{state:?}"))
+            .collect(),
         stores: vec![
             entries(info.values.iter()),
             entries(info.tetraplets.iter()),

@@ -12,5 +12,8 @@ fn twenty_seeds_give_the_same_answers() {
         compare(&reference, &other).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
     let again = survey(1, 200).unwrap();
-    assert!(again.snapshot == reference.snapshot, "the same seed, the same bytes");
+    assert!(
+        again.snapshot == reference.snapshot,
+        "the same seed, the same bytes"
+    );
 }
