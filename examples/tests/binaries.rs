@@ -43,8 +43,14 @@ struct Host {
 
 impl Host {
     fn start(arguments: &[&str]) -> Self {
+        let log: &[&str] = if arguments.contains(&"--log") {
+            &[]
+        } else {
+            &["--log", "error"]
+        };
         let mut process = Command::new(PEER)
-            .args(["--log", "error", "--tcp-port", "0", "--websocket-port", "0"])
+            .args(["--tcp-port", "0", "--websocket-port", "0"])
+            .args(log)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -68,15 +68,15 @@ pub const fn encode<const SIZE: usize>(fields: &[&str; 5]) -> [u8; SIZE] {
 }
 
 const fn put<'a>(mut into: &'a mut [u8], mut bytes: &[u8]) -> &'a mut [u8] {
-    while let ([byte, later @ ..], [slot, rest @ ..]) = (bytes, into) {
+    while let [byte, later @ ..] = bytes {
+        let [slot, rest @ ..] = into else {
+            return &mut [];
+        };
         *slot = *byte;
         bytes = later;
         into = rest;
-        if bytes.is_empty() {
-            return into;
-        }
     }
-    &mut []
+    into
 }
 
 #[cfg(test)]

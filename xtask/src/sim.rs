@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use particle::{Particle, data::Envelope};
+use particle::{
+    Particle,
+    data::{CallState, Envelope, State},
+};
 use peer_core::{
     host::{Ending, FunctionCall, FunctionOutcome, Initiator, NativeFunctions},
     simulator::{Link, PeerOptions, SimPeer, Simulator},
@@ -272,11 +275,11 @@ fn contents(bytes: &[u8]) -> Result<Contents, String> {
     let data = envelope.data().map_err(|error| error.to_string())?;
     let info = &data.cid_info;
     Ok(Contents {
-        trace: data
-            .trace
-            .iter()
-            .map(|state| format!("{state:?}"))
-            .collect(),
+        trace: {
+            let mut trace: Vec<String> = data.trace.iter().map(happened).collect();
+            trace.sort_unstable();
+            trace
+        },
         stores: vec![
             entries(info.values.iter()),
             entries(info.tetraplets.iter()),
@@ -290,6 +293,23 @@ fn contents(bytes: &[u8]) -> Result<Contents, String> {
             .map(|(key, signature)| (key.to_vec(), signature.to_vec()))
             .collect(),
     })
+}
+
+/// A state without what is local to each peer: who forwarded a request, numbers of generations, and
+/// the order in which values of a stream came, which positions and sizes follow.
+fn happened(state: &State<'_>) -> String {
+    match state {
+        State::Par { .. } => "par".to_owned(),
+        State::Call(CallState::SentBy(_) | CallState::SentByWithId { .. }) => {
+            "call requested".to_owned()
+        }
+        State::Call(CallState::Stream { cid, .. }) => format!("call into a stream {cid}"),
+        State::Call(call) => format!("{call:?}"),
+        State::Fold(lore) => format!("fold over {} values", lore.len()),
+        State::Ap(_) => "ap".to_owned(),
+        State::CanonSentBy(_) => "canon requested".to_owned(),
+        State::Canon(cid) => format!("canon {cid}"),
+    }
 }
 
 fn entries<'a, V: std::fmt::Debug + 'a>(
