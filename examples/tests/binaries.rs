@@ -48,7 +48,7 @@ impl Host {
         } else {
             &["--log", "error"]
         };
-        let mut process = Command::new(PEER)
+        let process = Command::new(PEER)
             .args(["--tcp-port", "0", "--websocket-port", "0"])
             .args(log)
             .args(arguments)
@@ -56,20 +56,22 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        // Owned from here on, so that a failing test ends the process too.
+        let mut host = Self {
+            process,
+            id: String::new(),
+            listen: Vec::new(),
+        };
+        let mut lines = BufReader::new(host.process.stdout.take().unwrap()).lines();
         let mut next = || lines.next().unwrap().unwrap();
-        let id = next().strip_prefix("peer_id ").unwrap().to_owned();
-        let mut listen = Vec::new();
+        host.id = next().strip_prefix("peer_id ").unwrap().to_owned();
         loop {
             let line = next();
             if line == "ready" {
-                return Self {
-                    process,
-                    id,
-                    listen,
-                };
+                return host;
             }
-            listen.push(line.strip_prefix("listen ").unwrap().to_owned());
+            host.listen
+                .push(line.strip_prefix("listen ").unwrap().to_owned());
         }
     }
 }

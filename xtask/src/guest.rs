@@ -86,7 +86,7 @@ pub enum GuestError {
         /// The guest.
         name: String,
         /// What is wrong with it.
-        source: EmbedError,
+        source: Box<EmbedError>,
     },
     /// A committed module that does not decode.
     #[error("{}: {source}", .path.display())]
@@ -94,7 +94,7 @@ pub enum GuestError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ModuleError,
+        source: Box<ModuleError>,
     },
 }
 
@@ -295,7 +295,7 @@ fn built(name: &str) -> Result<Vec<u8>, GuestError> {
 fn embedded(name: &str) -> Result<Vec<u8>, GuestError> {
     embed::embed(name, &built(name)?).map_err(|source| GuestError::Embed {
         name: name.to_owned(),
-        source,
+        source: Box::new(source),
     })
 }
 
@@ -303,7 +303,7 @@ fn embedded(name: &str) -> Result<Vec<u8>, GuestError> {
 fn interface(name: &str, wasm: &[u8], path: &Path) -> Result<String, GuestError> {
     let module = ModuleInfo::decode(name, wasm).map_err(|source| GuestError::Module {
         path: path.to_owned(),
-        source,
+        source: Box::new(source),
     })?;
     let interface = Interface::of(&module.interface);
     Ok(serde_json::to_string_pretty(&interface).unwrap_or_default())

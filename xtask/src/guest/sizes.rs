@@ -50,7 +50,7 @@ pub(super) fn print() -> Result<Outcome, GuestError> {
 fn print_row(name: &str, wasm: &[u8]) -> Result<(), GuestError> {
     let outline = Outline::read(name, wasm).map_err(|source| GuestError::Embed {
         name: name.to_owned(),
-        source: source.into(),
+        source: Box::new(source.into()),
     })?;
     let bytes_of = |wanted: &dyn Fn(&str) -> bool| -> usize {
         let sections = outline.custom_sections().iter();

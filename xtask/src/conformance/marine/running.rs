@@ -14,9 +14,17 @@ use super::{Report, engines, expect, published::Fetched};
 /// Longest that one call or start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A package, its version, the modules of the service with the facade last, and what to check.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    fn(&mut Run<'_>) -> Result<(), String>,
+);
+
 /// Runs what was fetched.
 pub(super) fn replay(modules: &Fetched, report: &mut Report) -> Result<(), String> {
-    let runs: [(&str, &str, &[&str], fn(&mut Run<'_>) -> Result<(), String>); 6] = [
+    let runs: [Case; 6] = [
         ("fluence-spell-distro", "0.7.6", &["sqlite3"], sqlite),
         (
             "fluence-spell-distro",
