@@ -3,7 +3,7 @@
 //! A script is executed once over the trace that a peer stored (*previous*) and the trace that
 //! arrived (*current*). Every instruction that leaves a state takes the next state of either trace,
 //! merges the two and appends one state to the result ("Merge of prev and current data" in the
-//! protocol description). [`Merge`] keeps a [`Slider`](slider::Slider) over each trace, the
+//! protocol description). [`Merge`] keeps a slider over each trace, the
 //! positions at which values were found, and the bookkeeping of the `par` and `fold` instructions
 //! that are being executed. The executor tells it when an instruction starts and ends.
 //!
