@@ -109,8 +109,9 @@ pub struct CallParameters {
 ///     let call = get_call_parameters();
 ///     call.particle.init_peer_id == call.service_creator_peer_id
 /// }
-/// # assert!(forget_everything());
-/// # fn main() {}
+/// # fn main() {
+/// #   assert!(forget_everything());
+/// # }
 /// ```
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code, reason = "the host lowers the parameters into memory")]
@@ -138,8 +139,9 @@ pub fn get_call_parameters() -> CallParameters {
 ///     let call = get_call_parameters();
 ///     call.particle.init_peer_id == call.service_creator_peer_id
 /// }
-/// # assert!(forget_everything());
-/// # fn main() {}
+/// # fn main() {
+/// #   assert!(forget_everything());
+/// # }
 /// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub fn get_call_parameters() -> CallParameters {

@@ -24,8 +24,9 @@
 //!     }
 //! }
 //!
-//! fn main() {}
-//! # assert_eq!(answer("Is it so?", Vec::new()).words, 3);
+//! fn main() {
+//! #   assert_eq!(answer("Is it so?", Vec::new()).words, 3);
+//! }
 //! ```
 //!
 //! A module is a program (`main.rs`) built for `wasm32-wasip1`; `main` runs once, when the module is loaded. A build
