@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use examples::failure::{Failure, Result, exit};
-use examples::{local, log, signals};
+use examples::{local, log, signals::StopSignals};
 use peer_core::config::{NetworkName, PeerConfig, ServiceConfig};
 use peer_core::peer::{Peer, load_key};
 
@@ -83,6 +83,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
+    // Before anything is announced: who reads `ready` may send a signal at once.
+    let mut signals = StopSignals::listen().map_err(Failure::new)?;
     let config = arguments.config()?;
     let key =
         load_key(&config.root_key_pair, config.data_dir.as_deref()).map_err(Failure::input)?;
@@ -103,7 +105,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         .write_all(announcement.as_bytes())
         .and_then(|()| stdout.flush());
 
-    signals::stop_requested().await;
+    signals.received().await;
     tracing::info!("stopping");
     peer.stop().await;
     Ok(())
