@@ -115,3 +115,84 @@ fn string(text: &str) -> String {
     json.push('"');
     json
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::types::Position;
+
+    fn ty(text: &str, position: Position) -> MarineType {
+        MarineType::parse(&syn::parse_str(text).unwrap(), position).unwrap()
+    }
+
+    #[test]
+    fn a_function_shows_how_each_argument_is_passed() {
+        let arguments = [
+            ("a", "&str"),
+            ("b", "Vec<Vec<u8>>"),
+            ("c", "&mut Point"),
+            ("d", "bool"),
+        ]
+        .map(|(name, text)| (name.to_owned(), ty(text, Position::Argument)));
+        let output = ty("f64", Position::Result);
+        let signature = Signature {
+            name: "f".to_owned(),
+            arguments: arguments.iter().map(|(n, t)| (n.clone(), t)).collect(),
+            output: Some(&output),
+        };
+        assert_eq!(
+            function(&signature),
+            concat!(
+                r#"{"ast_type":"Function","signature":{"name":"f","arguments":["#,
+                r#"{"name":"a","ty":{"Utf8Str":"ByRef"}},"#,
+                r#"{"name":"b","ty":{"Vector":[{"Vector":[{"U8":"ByValue"},"ByValue"]},"ByValue"]}},"#,
+                r#"{"name":"c","ty":{"Record":["Point","ByMutRef"]}},"#,
+                r#"{"name":"d","ty":{"Boolean":"ByValue"}}],"#,
+                r#""output_types":[{"F64":"ByValue"}]}}"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn a_record_shows_its_fields_by_value() {
+        let fields = [("r#type", "String"), ("next", "Vec<other::Node>")].map(|(name, text)| {
+            let name = syn::parse_str(name).unwrap();
+            (bare_name(&name), ty(text, Position::Field))
+        });
+        assert_eq!(
+            record("Node", &fields),
+            concat!(
+                r#"{"ast_type":"Record","name":"Node","fields":{"Named":["#,
+                r#"{"name":"type","ty":{"Utf8String":"ByValue"}},"#,
+                r#"{"name":"next","ty":{"Vector":[{"Record":["Node","ByValue"]},"ByValue"]}}]}}"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn an_import_shows_the_name_it_links_to() {
+        let signature = |name: &str| Signature {
+            name: name.to_owned(),
+            arguments: Vec::new(),
+            output: None,
+        };
+        let imports = [
+            (None, signature("near")),
+            (Some("far \"away\"".to_owned()), signature("here")),
+        ];
+        assert_eq!(
+            extern_block("other", &imports),
+            concat!(
+                r#"{"ast_type":"ExternMod","namespace":"other","imports":["#,
+                r#"{"link_name":null,"signature":{"name":"near","arguments":[],"output_types":[]}},"#,
+                r#"{"link_name":"far \"away\"","signature":{"name":"here","arguments":[],"output_types":[]}}]}"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn characters_of_control_are_escaped() {
+        assert_eq!(string("a\n\u{1}"), r#""a\u000a\u0001""#);
+    }
+}

@@ -3,6 +3,32 @@
 use super::value::{Body, Cells, Value, lower_words, own};
 
 /// A struct that carries `#[marine]`.
+///
+/// A struct without it has no interface type, and an alias is refused, because interfaces know
+/// records by name:
+///
+/// ```compile_fail,E0277
+/// struct Unmarked {
+///     number: u8,
+/// }
+/// #[marine_sdk::marine]
+/// fn take(value: Unmarked) -> u8 {
+///     value.number
+/// }
+/// # fn main() {}
+/// ```
+/// ```compile_fail,E0080
+/// #[marine_sdk::marine]
+/// struct Named {
+///     number: u8,
+/// }
+/// use Named as Alias;
+/// #[marine_sdk::marine]
+/// fn take(value: Alias) -> u8 {
+///     value.number
+/// }
+/// # fn main() {}
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no interface type",
     label = "not a record",
