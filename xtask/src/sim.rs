@@ -7,15 +7,14 @@ use std::{
     time::Instant,
 };
 
-use particle::{
-    Particle,
-    data::{CallState, Envelope, State},
-};
+use particle::Particle;
 use peer_core::{
     host::{Ending, FunctionCall, FunctionOutcome, Initiator, NativeFunctions},
     simulator::{Link, PeerOptions, SimPeer, Simulator},
 };
 use serde_json::{Value, json};
+
+use crate::agreement::Knowledge;
 
 /// What the example's client sends.
 const SCRIPT: &str = include_str!("../../examples/aqua/local-network.air");
@@ -230,92 +229,20 @@ fn exchange(simulator: &mut Simulator, particle: &Particle, hub: SimPeer) -> Res
     Ok(())
 }
 
-/// Whether the data of all peers decode equal.
+/// Whether the data of all peers say the same.
 fn agree(simulator: &Simulator, particle: &Particle) -> Result<(), String> {
-    let mut first: Option<(SimPeer, Contents)> = None;
+    let mut first: Option<(SimPeer, Knowledge)> = None;
     for peer in simulator.peers() {
         let bytes = simulator
             .data(peer, &particle.signature)
             .ok_or("a peer has no data")?;
-        let contents = contents(bytes)?;
+        let knowledge = Knowledge::of(bytes)?;
         match &first {
-            None => first = Some((peer, contents)),
+            None => first = Some((peer, knowledge)),
             Some((one, expected)) => expected
-                .compare(&contents)
+                .compare(&knowledge)
                 .map_err(|what| format!("{peer:?} and {one:?} disagree about {what}"))?,
         }
     }
     Ok(())
-}
-
-/// What peers must agree on, in an order that does not depend on them.
-struct Contents {
-    trace: Vec<String>,
-    stores: Vec<BTreeMap<String, String>>,
-    signatures: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-impl Contents {
-    fn compare(&self, other: &Self) -> Result<(), &'static str> {
-        if self.stores != other.stores {
-            return Err("the contents behind CIDs");
-        }
-        if self.signatures != other.signatures {
-            return Err("signatures");
-        }
-        if self.trace != other.trace {
-            return Err("what happened");
-        }
-        Ok(())
-    }
-}
-
-fn contents(bytes: &[u8]) -> Result<Contents, String> {
-    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
-    let data = envelope.data().map_err(|error| error.to_string())?;
-    let info = &data.cid_info;
-    Ok(Contents {
-        trace: {
-            let mut trace: Vec<String> = data.trace.iter().map(happened).collect();
-            trace.sort_unstable();
-            trace
-        },
-        stores: vec![
-            entries(info.values.iter()),
-            entries(info.tetraplets.iter()),
-            entries(info.canon_elements.iter()),
-            entries(info.canon_results.iter()),
-            entries(info.service_results.iter()),
-        ],
-        signatures: data
-            .signatures
-            .iter()
-            .map(|(key, signature)| (key.to_vec(), signature.to_vec()))
-            .collect(),
-    })
-}
-
-/// A state without what is local to each peer: who forwarded a request, numbers of generations, and
-/// the order in which values of a stream came, which positions and sizes follow.
-fn happened(state: &State<'_>) -> String {
-    match state {
-        State::Par { .. } => "par".to_owned(),
-        State::Call(CallState::SentBy(_) | CallState::SentByWithId { .. }) => {
-            "call requested".to_owned()
-        }
-        State::Call(CallState::Stream { cid, .. }) => format!("call into a stream {cid}"),
-        State::Call(call) => format!("{call:?}"),
-        State::Fold(lore) => format!("fold over {} values", lore.len()),
-        State::Ap(_) => "ap".to_owned(),
-        State::CanonSentBy(_) => "canon requested".to_owned(),
-        State::Canon(cid) => format!("canon {cid}"),
-    }
-}
-
-fn entries<'a, V: std::fmt::Debug + 'a>(
-    entries: impl Iterator<Item = (&'a str, &'a V)>,
-) -> BTreeMap<String, String> {
-    entries
-        .map(|(cid, value)| (cid.to_owned(), format!("{value:?}")))
-        .collect()
 }
