@@ -5,56 +5,35 @@
 //! fold and the order of entries in stores (particle-data §7.8). [`Knowledge`] is everything else,
 //! in a form that does not depend on these.
 
-use std::collections::BTreeMap;
+use particle::data::{CallState, Data, State, Subtrace, Subtraces};
 
-use particle::data::{CallState, Envelope, State, Subtrace, Subtraces};
-
-/// What data say, in a canonical form.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Knowledge {
+/// What data say, in a form that can be compared.
+#[derive(Debug)]
+pub struct Knowledge<'d, 'a> {
+    data: &'d Data<'a>,
     /// What happened, as a tree: branches of `par` and iterations of `fold` stay together.
     happened: String,
-    /// Contents by CID, store by store.
-    stores: Vec<BTreeMap<String, String>>,
-    /// Signatures by public key.
-    signatures: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Knowledge {
-    /// Reads data.
-    ///
-    /// # Errors
-    /// What does not decode.
-    pub fn of(bytes: &[u8]) -> Result<Self, String> {
-        let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
-        let data = envelope.data().map_err(|error| error.to_string())?;
-        let info = &data.cid_info;
-        Ok(Self {
+impl<'d, 'a> Knowledge<'d, 'a> {
+    /// Of these data.
+    #[must_use]
+    pub fn of(data: &'d Data<'a>) -> Self {
+        Self {
+            data,
             happened: happened(&data.trace),
-            stores: vec![
-                entries(info.values.iter()),
-                entries(info.tetraplets.iter()),
-                entries(info.canon_elements.iter()),
-                entries(info.canon_results.iter()),
-                entries(info.service_results.iter()),
-            ],
-            signatures: data
-                .signatures
-                .iter()
-                .map(|(key, signature)| (key.to_vec(), signature.to_vec()))
-                .collect(),
-        })
+        }
     }
 
     /// Checks that the other side knows the same.
     ///
     /// # Errors
     /// What they disagree about.
-    pub fn compare(&self, other: &Self) -> Result<(), String> {
-        if self.stores != other.stores {
+    pub fn compare(&self, other: &Knowledge<'_, '_>) -> Result<(), String> {
+        if self.data.cid_info != other.data.cid_info {
             return Err("the contents behind CIDs".to_owned());
         }
-        if self.signatures != other.signatures {
+        if self.data.signatures != other.data.signatures {
             return Err("signatures".to_owned());
         }
         if self.happened != other.happened {
@@ -65,14 +44,6 @@ impl Knowledge {
         }
         Ok(())
     }
-}
-
-fn entries<'a, V: std::fmt::Debug + 'a>(
-    entries: impl Iterator<Item = (&'a str, &'a V)>,
-) -> BTreeMap<String, String> {
-    entries
-        .map(|(cid, value)| (cid.to_owned(), format!("{value:?}")))
-        .collect()
 }
 
 fn happened(trace: &[State<'_>]) -> String {

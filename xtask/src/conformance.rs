@@ -4,7 +4,6 @@
 
 mod air;
 mod air_parser;
-#[cfg(feature = "peer")]
 mod aqua_compiled;
 mod aquavm;
 mod ccp;
@@ -48,7 +47,6 @@ pub enum Kind {
     /// Particles as they travel (`vectors/particle-wire`).
     ParticleWire,
     /// Output of the Aqua compiler (`vectors/aqua-compiled`).
-    #[cfg(feature = "peer")]
     AquaCompiled,
     /// Marine modules and conversions (`vectors/marine`).
     #[cfg(feature = "marine")]
@@ -159,7 +157,6 @@ pub fn replay(kind: Kind, paths: &[PathBuf]) -> Result<Report, String> {
             Kind::Aquavm => aquavm::replay(&files, &mut report)?,
             Kind::ParticleData => particle_data::replay(&files, &mut report)?,
             Kind::ParticleWire => particle_wire::replay(&files, &mut report)?,
-            #[cfg(feature = "peer")]
             Kind::AquaCompiled => aqua_compiled::replay(&files, &mut report)?,
             #[cfg(feature = "marine")]
             Kind::Marine => marine::replay(&files, &mut report)?,

@@ -1,7 +1,6 @@
 //! `cargo xtask guest`: builds the guest modules of `examples/guests` into `examples/wasm`.
 
 mod sizes;
-mod toolchain;
 
 use std::{
     env, fs, io,
@@ -15,8 +14,12 @@ use marine_runtime::{
     module::{ModuleError, ModuleInfo},
 };
 
-use crate::tidy::workspace_root;
-use toolchain::{TARGET, Toolchain};
+use crate::{
+    tidy::workspace_root,
+    toolchain::{Target, Toolchain},
+};
+
+const TARGET: Target = Target::Wasi;
 
 /// The guest that exists to be measured against: it is no module.
 const BASELINE: &str = "parrot-by-hand";
@@ -195,9 +198,9 @@ pub fn is_required() -> bool {
 }
 
 fn toolchain() -> Option<Toolchain> {
-    let toolchain = Toolchain::find();
+    let toolchain = Toolchain::find(TARGET);
     if toolchain.is_none() {
-        println!("skipped: guest: no {TARGET} toolchain");
+        println!("skipped: guest: no {} toolchain", TARGET.triple());
     }
     toolchain
 }
@@ -241,9 +244,8 @@ fn chosen(names: &[String]) -> Result<Vec<String>, GuestError> {
 }
 
 fn compile(toolchain: &Toolchain, names: &[String]) -> Result<(), GuestError> {
-    let mut command = toolchain.cargo();
+    let mut command = toolchain.build(&[]);
     command
-        .args(["build", "--release", "--locked", "--target", TARGET])
         .arg("--target-dir")
         .arg(target_folder())
         .current_dir(guests_folder());
@@ -288,7 +290,10 @@ fn last_change() -> Option<String> {
 /// What the compiler made of a guest.
 fn built(name: &str) -> Result<Vec<u8>, GuestError> {
     let file = format!("{name}.wasm");
-    let path = target_folder().join(TARGET).join("release").join(file);
+    let path = target_folder()
+        .join(TARGET.triple())
+        .join("release")
+        .join(file);
     fs::read(&path).map_err(|source| GuestError::File { path, source })
 }
 

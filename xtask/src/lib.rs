@@ -4,8 +4,12 @@ pub mod agreement;
 pub mod ci;
 pub mod conformance;
 #[cfg(feature = "marine")]
+pub mod embedded;
+#[cfg(feature = "marine")]
 pub mod guest;
 pub mod interop;
 #[cfg(feature = "peer")]
 pub mod sim;
 pub mod tidy;
+#[cfg(feature = "marine")]
+mod toolchain;

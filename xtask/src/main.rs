@@ -20,6 +20,9 @@ enum Task {
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
+    /// Build the state machine as a Wasm module without imports.
+    #[cfg(feature = "marine")]
+    Embedded(xtask::embedded::Arguments),
     /// Build the guest modules of the examples: `guest [NAME…]`.
     #[cfg(feature = "marine")]
     Guest(xtask::guest::Arguments),
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
+        #[cfg(feature = "marine")]
+        Task::Embedded(arguments) => xtask::embedded::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),

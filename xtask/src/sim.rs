@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use particle::Particle;
+use particle::{Particle, data::Envelope};
 use peer_core::{
     host::{Ending, FunctionCall, FunctionOutcome, Initiator, NativeFunctions},
     simulator::{Link, PeerOptions, SimPeer, Simulator},
@@ -229,20 +229,22 @@ fn exchange(simulator: &mut Simulator, particle: &Particle, hub: SimPeer) -> Res
     Ok(())
 }
 
-/// Whether the data of all peers say the same.
+/// Whether the data of all peers say the same as those of the first.
 fn agree(simulator: &Simulator, particle: &Particle) -> Result<(), String> {
-    let mut first: Option<(SimPeer, Knowledge)> = None;
-    for peer in simulator.peers() {
-        let bytes = simulator
-            .data(peer, &particle.signature)
-            .ok_or("a peer has no data")?;
-        let knowledge = Knowledge::of(bytes)?;
-        match &first {
-            None => first = Some((peer, knowledge)),
-            Some((one, expected)) => expected
-                .compare(&knowledge)
-                .map_err(|what| format!("{peer:?} and {one:?} disagree about {what}"))?,
-        }
+    let envelope = |peer| {
+        let bytes = simulator.data(peer, &particle.signature);
+        Envelope::decode(bytes.ok_or("a peer has no data")?).map_err(|error| error.to_string())
+    };
+    let mut peers = simulator.peers();
+    let first = envelope(peers.next().ok_or("no peers")?)?;
+    let first = first.data().map_err(|error| error.to_string())?;
+    let expected = Knowledge::of(&first);
+    for peer in peers {
+        let envelope = envelope(peer)?;
+        let data = envelope.data().map_err(|error| error.to_string())?;
+        expected
+            .compare(&Knowledge::of(&data))
+            .map_err(|what| format!("{peer:?} and the first one disagree about {what}"))?;
     }
     Ok(())
 }

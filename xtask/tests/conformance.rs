@@ -70,7 +70,6 @@ fn air_parser() {
     recorded(Kind::AirParser, "air-parser");
 }
 
-#[cfg(feature = "peer")]
 #[test]
 fn aqua_compiled() {
     recorded(Kind::AquaCompiled, "aqua-compiled");

@@ -1,4 +1,4 @@
-//! Compilers that can build guests.
+//! Compilers for Wasm.
 
 use std::{
     env, fs,
@@ -8,26 +8,56 @@ use std::{
 
 use crate::tidy::workspace_root;
 
-/// What guests are built for.
-pub(super) const TARGET: &str = "wasm32-wasip1";
-
 /// Where Debian's package `wasi-libc` puts the system library.
 const DEBIAN_LIBRARY: &str = "/usr/lib/wasm32-wasi";
 
-/// A compiler for guests.
-pub(super) enum Toolchain {
+/// What Wasm is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// With a system: guests.
+    Wasi,
+    /// Without anything: the embeddable state machine.
+    Bare,
+}
+
+impl Target {
+    /// Its name.
+    pub(crate) fn triple(self) -> &'static str {
+        match self {
+            Self::Wasi => "wasm32-wasip1",
+            Self::Bare => "wasm32-unknown-unknown",
+        }
+    }
+
+    /// The variable in which cargo looks for its linker.
+    fn linker_variable(self) -> &'static str {
+        match self {
+            Self::Wasi => "CARGO_TARGET_WASM32_WASIP1_LINKER",
+            Self::Bare => "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+        }
+    }
+}
+
+/// A compiler for one target.
+pub(crate) struct Toolchain {
+    target: Target,
+    source: Source,
+}
+
+enum Source {
     /// The current toolchain has the target installed.
     Installed,
     /// Debian's `rustc-web`, `cargo-web`, `rust-web-src`, `wasi-libc` and `lld`: the standard library is built with
-    /// the guest.
+    /// the module.
     Debian { linker: PathBuf },
 }
 
 impl Toolchain {
     /// The installed target if there is one, else Debian's packages.
-    pub(super) fn find() -> Option<Self> {
-        if installed() {
-            return Some(Self::Installed);
+    pub(crate) fn find(target: Target) -> Option<Self> {
+        if installed(target) {
+            let source = Source::Installed;
+            return Some(Self { target, source });
         }
         let has_parts = [
             "/usr/bin/rustc",
@@ -37,38 +67,45 @@ impl Toolchain {
         ]
         .iter()
         .all(|part| Path::new(part).is_file());
-        has_parts
-            .then(linker)
-            .flatten()
-            .map(|linker| Self::Debian { linker })
+        let linker = has_parts.then(linker).flatten()?;
+        let source = Source::Debian { linker };
+        Some(Self { target, source })
     }
 
-    /// A call of cargo, without a task yet.
-    pub(super) fn cargo(&self) -> Command {
+    /// A call of `cargo build` for the target in release mode. `flags` are those that the package itself needs.
+    pub(crate) fn build(&self, flags: &[&str]) -> Command {
+        let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         // Panic messages name source files: keep the builder's folders out of the modules.
-        let mut flags = vec![format!(
+        flags.push(format!(
             "--remap-path-prefix={}=.",
             workspace_root().display()
-        )];
+        ));
         if let Some(home) = cargo_home() {
             flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
         }
-        let mut command = match self {
-            Self::Installed => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
-            Self::Debian { linker } => {
-                flags.extend([
-                    format!("-L{DEBIAN_LIBRARY}"),
-                    "-Clink-self-contained=no".to_owned(),
-                    format!("-Clink-arg={DEBIAN_LIBRARY}/crt1-command.o"),
-                ]);
+        let mut command = match &self.source {
+            Source::Installed => {
+                let mut command =
+                    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                command.arg("build");
+                command
+            }
+            Source::Debian { linker } => {
+                if self.target == Target::Wasi {
+                    flags.extend([
+                        format!("-L{DEBIAN_LIBRARY}"),
+                        "-Clink-self-contained=no".to_owned(),
+                        format!("-Clink-arg={DEBIAN_LIBRARY}/crt1-command.o"),
+                    ]);
+                }
                 let mut command = Command::new("/usr/bin/cargo");
                 command
                     .env("RUSTC", "/usr/bin/rustc")
                     .env("RUSTC_BOOTSTRAP", "1")
-                    .env("CARGO_TARGET_WASM32_WASIP1_LINKER", linker)
+                    .env(self.target.linker_variable(), linker)
                     .env_remove("RUSTC_WRAPPER")
                     .env_remove("RUSTUP_TOOLCHAIN")
-                    .args(["-Z", "build-std=std,panic_abort"]);
+                    .args(["build", "-Z", "build-std=std,panic_abort"]);
                 command
             }
         };
@@ -76,16 +113,17 @@ impl Toolchain {
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_TARGET")
-            .env_remove("CARGO_TARGET_DIR");
+            .env_remove("CARGO_TARGET_DIR")
+            .args(["--release", "--locked", "--target", self.target.triple()]);
         command
     }
 }
 
 /// Whether the current compiler has the target's standard library.
-fn installed() -> bool {
+fn installed(target: Target) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target.triple()])
         .current_dir(workspace_root())
         .output();
     let Ok(output) = output else {

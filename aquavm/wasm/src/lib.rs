@@ -1,0 +1,161 @@
+//! AquaVM as a Wasm module for browsers, chains and other hosts: `wasm32-unknown-unknown`, no
+//! imports, one memory.
+//!
+//! | export | what it does |
+//! |---|---|
+//! | `aquavm_allocate(length) -> address` | room for a request; 0 when there is none |
+//! | `aquavm_invoke(address, length) -> response` | runs the request and frees it; `response >> 32` is an address, the low half a length; 0 for a request that is none |
+//! | `aquavm_free(address, length)` | frees a response, or a request that was not used |
+//! | `aquavm_interface() -> version` | 1: what is described here |
+//!
+//! Numbers are little-endian; a *chunk* is a `u32` length and so many bytes.
+//!
+//! A **request** is `timestamp: u64` (ms), `ttl: u32` (ms), `flags: u32` (bit 0: agree with
+//! interpreters from 0.64 on; bit 1: check no signatures), then the chunks script, previous data,
+//! current data, call results (as hosts encode them for the interpreter), id of the initiator, id
+//! of this peer, id of the particle, secret Ed25519 key (32 bytes).
+//!
+//! A **response** is `ret_code: i64`, `flags: u32` (bits 0 to 2: script, particle, call result
+//! larger than its soft limit), the chunks error message, data and call requests (as the interpreter
+//! encodes them), `count: u32` and as many chunks, the ids of the next peers.
+//!
+//! The same request gives the same response, byte for byte, on every machine.
+
+use std::alloc::{Layout, alloc, dealloc};
+
+use aquavm::{Compat, Key, Limits, Outcome, Policy, RunParameters, invoke};
+
+/// Version of the interface described above.
+const INTERFACE: u32 = 1;
+
+/// The version of this interface.
+#[unsafe(no_mangle)]
+pub extern "C" fn aquavm_interface() -> u32 {
+    INTERFACE
+}
+
+/// Memory for a request; null when there is none, or for a length of 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn aquavm_allocate(length: usize) -> *mut u8 {
+    match Layout::array::<u8>(length) {
+        // SAFETY: the layout has a size.
+        Ok(layout) if length > 0 => unsafe { alloc(layout) },
+        _ => std::ptr::null_mut(),
+    }
+}
+
+/// Frees a response, or a request that was not used.
+///
+/// # Safety
+/// Address and length are those of [`aquavm_allocate`] or [`aquavm_invoke`], and not freed yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aquavm_free(address: *mut u8, length: usize) {
+    if let Ok(layout) = Layout::array::<u8>(length)
+        && length > 0
+        && !address.is_null()
+    {
+        // SAFETY: allocated as so many bytes; the caller says so.
+        unsafe { dealloc(address, layout) }
+    }
+}
+
+/// Runs a request and frees it. Returns address (high half) and length (low half) of the response,
+/// 0 for a request that is none.
+///
+/// # Safety
+/// Address and length are those of [`aquavm_allocate`], and not freed yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aquavm_invoke(address: *mut u8, length: usize) -> u64 {
+    if address.is_null() || length == 0 {
+        return 0;
+    }
+    // SAFETY: allocated as so many bytes, which belong to this function now.
+    let request = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(address, length)) };
+    let Some(response) = respond(&request) else {
+        return 0;
+    };
+    let response = Box::leak(response.into_boxed_slice());
+    (response.as_ptr() as usize as u64) << 32 | response.len() as u64
+}
+
+fn respond(request: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader(request);
+    let timestamp = u64::from_le_bytes(reader.take()?);
+    let ttl = u32::from_le_bytes(reader.take()?);
+    let flags = u32::from_le_bytes(reader.take()?);
+    let script = reader.text()?;
+    let [previous, current, results] = [reader.chunk()?, reader.chunk()?, reader.chunk()?];
+    let parameters = RunParameters {
+        init_peer_id: reader.text()?.to_owned(),
+        current_peer_id: reader.text()?.to_owned(),
+        timestamp,
+        ttl,
+        particle_id: reader.text()?.to_owned(),
+        key: Key::Raw {
+            format: 0,
+            secret: reader.chunk()?.to_vec(),
+        },
+        limits: Limits::default(),
+        compat: if flags & 1 == 0 {
+            Compat::V0_63
+        } else {
+            Compat::V0_64
+        },
+        check_signatures: flags & 2 == 0,
+        policy: Policy::default(),
+    };
+    reader.0.is_empty().then(|| {
+        let outcome = invoke(script, previous, current, &parameters, results);
+        encode(&outcome)
+    })
+}
+
+fn encode(outcome: &Outcome<Vec<u8>>) -> Vec<u8> {
+    let flags = [
+        outcome.flags.script,
+        outcome.flags.particle,
+        outcome.flags.call_result,
+    ];
+    let flags: u32 = (0..)
+        .zip(flags)
+        .map(|(bit, set)| u32::from(set) << bit)
+        .sum();
+    let mut response = Vec::with_capacity(outcome.data.len() + outcome.call_requests.len() + 1024);
+    response.extend(outcome.ret_code.to_le_bytes());
+    response.extend(flags.to_le_bytes());
+    put(&mut response, outcome.error_message.as_bytes());
+    put(&mut response, &outcome.data);
+    put(&mut response, &outcome.call_requests);
+    response.extend((outcome.next_peers.len() as u32).to_le_bytes());
+    for peer in &outcome.next_peers {
+        put(&mut response, peer.as_bytes());
+    }
+    response
+}
+
+/// Appends a chunk. Memories of wasm32 have no room for longer ones.
+fn put(response: &mut Vec<u8>, bytes: &[u8]) {
+    response.extend((bytes.len() as u32).to_le_bytes());
+    response.extend(bytes);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+
+    fn chunk(&mut self) -> Option<&'a [u8]> {
+        let length = u32::from_le_bytes(self.take()?) as usize;
+        let (chunk, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(chunk)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.chunk()?).ok()
+    }
+}

@@ -1,0 +1,277 @@
+//! `cargo xtask embedded`: builds `aquavm/wasm`, the state machine as a module without imports,
+//! and runs it in an engine of ours.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use aquavm::{Compat, Key, LimitFlags, Outcome, RunParameters};
+use marine_runtime::{
+    Control, DEFAULT_STACK_SIZE, Engine,
+    backend::{CompileOptions, CompiledModule, FunctionId, MemoryId, Store},
+};
+
+use crate::{
+    tidy::workspace_root,
+    toolchain::{Target, Toolchain},
+};
+
+/// The most bytes that the module may have.
+pub const MAX_SIZE: usize = 1 << 20;
+/// Memory for one run.
+const MEMORY_LIMIT: u64 = 1 << 30;
+/// Dependencies that could ask for randomness get an error instead of an import.
+const FLAGS: [&str; 2] = ["--cfg", "getrandom_backend=\"unsupported\""];
+
+/// Where to put the module.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The file to write.
+    #[arg(long, default_value = "target/aquavm.wasm")]
+    out: PathBuf,
+}
+
+/// Runs the task.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let written = build().and_then(|built| {
+        let Some(wasm) = built else {
+            return Err("there is no toolchain for it".to_owned());
+        };
+        fs::write(&arguments.out, &wasm)
+            .map_err(|error| format!("{}: {error}", arguments.out.display()))?;
+        println!("{}: {} bytes", arguments.out.display(), wasm.len());
+        if wasm.len() > MAX_SIZE {
+            return Err(format!("more than {MAX_SIZE} bytes"));
+        }
+        Ok(())
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the module; nothing when no toolchain can.
+///
+/// # Errors
+/// A build that fails.
+pub fn build() -> Result<Option<Vec<u8>>, String> {
+    let target = Target::Bare;
+    let Some(toolchain) = Toolchain::find(target) else {
+        println!("skipped: embedded: no {} toolchain", target.triple());
+        return Ok(None);
+    };
+    let root = workspace_root();
+    let folder = root.join("target/embedded");
+    let status = toolchain
+        .build(&FLAGS)
+        .arg("--target-dir")
+        .arg(&folder)
+        .current_dir(root.join("aquavm/wasm"))
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !status.success() {
+        return Err(format!("aquavm/wasm did not build: {status}"));
+    }
+    let file = folder
+        .join(target.triple())
+        .join("release/aquavm_wasm.wasm");
+    read(&file).map(Some)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The module, compiled.
+pub struct Module {
+    engine: Engine,
+    compiled: Arc<dyn CompiledModule>,
+}
+
+impl Module {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn compile(engine: Engine, wasm: &[u8]) -> Result<Self, String> {
+        let compiled = engine
+            .compile(wasm, &CompileOptions::default())
+            .map_err(|error| error.to_string())?;
+        Ok(Self { engine, compiled })
+    }
+
+    /// An instance with memory of its own.
+    ///
+    /// # Errors
+    /// A module that is not the one of `aquavm/wasm`.
+    pub fn start(&self) -> Result<Machine, String> {
+        let control = Arc::new(Control::new(MEMORY_LIMIT));
+        let mut store = self.engine.backend().store(control, DEFAULT_STACK_SIZE);
+        let instance = store
+            .instantiate(&*self.compiled, &[])
+            .map_err(|error| error.to_string())?;
+        let mut function = |name: &str| {
+            let found = store
+                .function(instance, name)
+                .map_err(|error| error.to_string())?;
+            let (function, _) = found.ok_or_else(|| format!("the module has no {name}"))?;
+            Ok::<_, String>(function)
+        };
+        let [interface, allocate, invoke, free] = [
+            function("aquavm_interface")?,
+            function("aquavm_allocate")?,
+            function("aquavm_invoke")?,
+            function("aquavm_free")?,
+        ];
+        let memory = store
+            .memory_of(instance)
+            .ok_or("the module has no memory")?;
+        let mut machine = Machine {
+            store,
+            memory,
+            allocate,
+            invoke,
+            free,
+        };
+        match machine.call(interface, [0, 0])? {
+            1 => Ok(machine),
+            other => Err(format!("interface {other} where 1 was expected")),
+        }
+    }
+}
+
+/// A running module.
+pub struct Machine {
+    store: Box<dyn Store + Send>,
+    memory: MemoryId,
+    allocate: FunctionId,
+    invoke: FunctionId,
+    free: FunctionId,
+}
+
+impl Machine {
+    /// As [`aquavm::invoke`]: the same arguments, the same outcome. The key must be a raw one.
+    ///
+    /// # Errors
+    /// A module that traps or does not answer as its description says.
+    pub fn invoke(
+        &mut self,
+        script: &str,
+        previous: &[u8],
+        current: &[u8],
+        parameters: &RunParameters,
+        call_results: &[u8],
+    ) -> Result<Outcome<Vec<u8>>, String> {
+        let request = request(script, previous, current, parameters, call_results)?;
+        let length = request.len() as u64;
+        let address = self.call(self.allocate, [length, 0])?;
+        self.slice(address, length)?.copy_from_slice(&request);
+        let response = self.call(self.invoke, [address, length])?;
+        if response == 0 {
+            return Err("the module refused the request".to_owned());
+        }
+        let (address, length) = (response >> 32, response & 0xffff_ffff);
+        let outcome = Reader(self.slice(address, length)?).outcome();
+        self.call(self.free, [address, length])?;
+        outcome.ok_or_else(|| "the response is cut off".to_owned())
+    }
+
+    fn call(&mut self, function: FunctionId, mut values: [u64; 2]) -> Result<u64, String> {
+        self.store
+            .call(function, &mut values)
+            .map_err(|trap| trap.to_string())?;
+        let [result, _] = values;
+        Ok(result)
+    }
+
+    fn slice(&mut self, address: u64, length: u64) -> Result<&mut [u8], String> {
+        let range = address as usize..(address + length) as usize;
+        self.store
+            .memory(self.memory)
+            .get_mut(range)
+            .filter(|_| address != 0)
+            .ok_or_else(|| format!("{length} bytes at {address} are not in memory"))
+    }
+}
+
+fn request(
+    script: &str,
+    previous: &[u8],
+    current: &[u8],
+    parameters: &RunParameters,
+    call_results: &[u8],
+) -> Result<Vec<u8>, String> {
+    let Key::Raw { format: 0, secret } = &parameters.key else {
+        return Err("the module takes raw Ed25519 keys only".to_owned());
+    };
+    let flags = u32::from(parameters.compat == Compat::V0_64)
+        | u32::from(!parameters.check_signatures) << 1;
+    let mut request = Vec::new();
+    request.extend(parameters.timestamp.to_le_bytes());
+    request.extend(parameters.ttl.to_le_bytes());
+    request.extend(flags.to_le_bytes());
+    for chunk in [
+        script.as_bytes(),
+        previous,
+        current,
+        call_results,
+        parameters.init_peer_id.as_bytes(),
+        parameters.current_peer_id.as_bytes(),
+        parameters.particle_id.as_bytes(),
+        secret,
+    ] {
+        let length = u32::try_from(chunk.len()).map_err(|error| error.to_string())?;
+        request.extend(length.to_le_bytes());
+        request.extend(chunk);
+    }
+    Ok(request)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+
+    fn chunk(&mut self) -> Option<Vec<u8>> {
+        let length = u32::from_le_bytes(self.take()?) as usize;
+        let (chunk, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(chunk.to_vec())
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.chunk()?).ok()
+    }
+
+    fn outcome(mut self) -> Option<Outcome<Vec<u8>>> {
+        let ret_code = i64::from_le_bytes(self.take()?);
+        let flags = u32::from_le_bytes(self.take()?);
+        let error_message = self.text()?;
+        let (data, call_requests) = (self.chunk()?, self.chunk()?);
+        let count = u32::from_le_bytes(self.take()?);
+        let next_peers = (0..count).map(|_| self.text()).collect::<Option<_>>()?;
+        self.0.is_empty().then_some(Outcome {
+            ret_code,
+            error_message,
+            data,
+            next_peers,
+            call_requests,
+            flags: LimitFlags {
+                script: flags & 1 != 0,
+                particle: flags & 2 != 0,
+                call_result: flags & 4 != 0,
+            },
+        })
+    }
+}
