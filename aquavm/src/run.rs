@@ -7,8 +7,8 @@ use particle::{
     KeyPair, Signer as _,
     data::{
         CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, INVALID_LENGTH, INVALID_PREFIX,
-        SECP256K1_REFUSED, Signatures, StoreError,
-        VerifyOptions, Versions, check_signatures, sign_cids, stored_public_key,
+        SECP256K1_REFUSED, Signatures, StoreError, VerifyOptions, Versions, check_signatures,
+        sign_cids, stored_public_key,
     },
 };
 

@@ -94,7 +94,9 @@ impl std::fmt::Display for StoreKind {
             Self::Tetraplet => "marine_call_parameters::SecurityTetraplet",
             Self::CanonElement => "air_interpreter_data::executed_state::CanonCidAggregate",
             Self::CanonResult => "air_interpreter_data::executed_state::CanonResultCidAggregate",
-            Self::ServiceResult => "air_interpreter_data::executed_state::ServiceResultCidAggregate",
+            Self::ServiceResult => {
+                "air_interpreter_data::executed_state::ServiceResultCidAggregate"
+            }
         })
     }
 }

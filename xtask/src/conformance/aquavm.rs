@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Report,
     air_parser::check_diagnostic,
+    bytes::{same_bytes, same_data_bytes},
     read_text,
     run::{Call, decoded, requests, same, same_data},
 };
@@ -73,24 +74,18 @@ fn call(record: &Value) -> Result<(), String> {
             .as_array()
             .is_some_and(|stable| stable.contains(&json!(name)))
     };
-    let same_bytes = |name: &str, ours: &[u8]| match byte_stable(name) {
-        true => same_bytes(name, ours, &bytes(&expected[name])?),
-        false => Ok(()),
-    };
-    same_bytes("call_requests_raw", &outcome.call_requests)?;
-    same_bytes("data", &outcome.data)
-}
-
-fn same_bytes(name: &str, ours: &[u8], expected: &[u8]) -> Result<(), String> {
-    let differs = ours.iter().zip(expected).position(|(a, b)| a != b);
-    match differs.or_else(|| (ours.len() != expected.len()).then_some(ours.len().min(expected.len()))) {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "{name}: {} bytes differ at {at} from the expected {}",
-            ours.len(),
-            expected.len()
-        )),
+    if byte_stable("call_requests_raw") {
+        let expected = bytes(&expected["call_requests_raw"])?;
+        same_bytes("call_requests_raw", &outcome.call_requests, &expected)?;
     }
+    if byte_stable("next_peer_pks") {
+        let ours = json!(outcome.next_peers);
+        same("next_peer_pks in order", &ours, &expected["next_peer_pks"])?;
+    }
+    if byte_stable("data") {
+        same_data_bytes(&outcome.data, &bytes(&expected["data"])?)?;
+    }
+    Ok(())
 }
 
 /// One folder of `vectors/aquavm-bench`.
