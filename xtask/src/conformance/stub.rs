@@ -8,7 +8,7 @@ use air_parser::{
 use serde_json::{Value, json};
 
 /// How far a value is followed through the script.
-const MAX_DEPTH: usize = 6;
+const MAX_DEPTH: usize = 12;
 /// Longest array that is made up because an index asks for it.
 const MAX_ELEMENTS: usize = 8;
 
@@ -18,7 +18,7 @@ pub(super) enum Shape {
     /// Nothing is known.
     #[default]
     Any,
-    /// Used as a peer.
+    /// A text: used as a peer, a service or a function.
     Peer,
     /// With these fields.
     Object(BTreeMap<String, Shape>),
@@ -41,6 +41,8 @@ enum Use<'s> {
     Elements(&'s str),
     /// It becomes the value of another name.
     Same(&'s str),
+    /// It becomes an element of the value of another name.
+    ElementOf(&'s str),
 }
 
 impl<'s> Uses<'s> {
@@ -50,9 +52,15 @@ impl<'s> Uses<'s> {
         for instruction in ast.instructions() {
             match instruction.kind() {
                 InstructionKind::Call {
-                    peer, arguments, ..
+                    peer,
+                    service,
+                    function,
+                    arguments,
+                    ..
                 } => {
-                    uses.add(peer, Use::Peer);
+                    for part in [peer, service, function] {
+                        uses.add(part, Use::Peer);
+                    }
                     for argument in arguments {
                         uses.add(argument, Use::Read);
                     }
@@ -103,6 +111,7 @@ impl<'s> Uses<'s> {
             match (path.is_empty(), what) {
                 (false, _) => drop(path.remove(0)),
                 (true, Use::Elements(iterator)) => what = Use::Same(iterator),
+                (true, Use::Same(scalar)) => what = Use::ElementOf(scalar),
                 (true, _) => return,
             }
         }
@@ -126,6 +135,10 @@ impl<'s> Uses<'s> {
                 Use::Peer => Shape::Peer,
                 Use::Elements(name) => Shape::Array(2, Box::new(self.shape_within(name, depth))),
                 Use::Same(name) => self.shape_within(name, depth),
+                Use::ElementOf(name) => match self.shape_within(name, depth) {
+                    Shape::Array(_, element) => *element,
+                    _ => Shape::Any,
+                },
             };
             let wrapped = path
                 .iter()
