@@ -201,15 +201,15 @@ pub enum MergeError {
     /// A fold that is larger than what encloses it.
     #[error(
         "underflow is occurred while calculating the new position of a current slider for resolved \
-         fold {fold} and current subtrace len {remaining}'"
+         fold {fold} and current subtrace len {position}'"
     )]
     FoldLenUnderflow {
         /// Whose state.
         side: Side,
         /// Dump of the fold with its windows widened.
         fold: String,
-        /// States left in the enclosing window.
-        remaining: u32,
+        /// Position in the trace, which the message calls a length.
+        position: u32,
     },
     /// A value of a stream at a position that has no state.
     #[error("trying to change generation of an invalid trace position {position}")]

@@ -81,7 +81,7 @@ impl Lore {
             .ok_or_else(|| MergeError::FoldLenUnderflow {
                 side,
                 fold: dump(&values, count),
-                remaining,
+                position,
             })?;
         Ok(Self {
             values,
