@@ -203,8 +203,8 @@ pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, 
 /// What is wrong with the bytes.
 pub fn decode_call_results(bytes: &[u8]) -> Result<CallResults, String> {
     let body = strip_prefix(bytes)?;
-    let results: BTreeMap<String, CallResult> = rmp_serde::from_slice(body)
-        .map_err(|error| format!("Format(Syntax({:?}))", error.to_string()))?;
+    let results: BTreeMap<String, CallResult> =
+        rmp_serde::from_slice(body).map_err(|error| format!("Format({error:?})"))?;
     results
         .into_iter()
         .map(|(id, result)| {

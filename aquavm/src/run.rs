@@ -6,8 +6,9 @@ use bumpalo::Bump;
 use particle::{
     KeyPair, Signer as _,
     data::{
-        CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, Signatures, StoreError,
-        VerifyOptions, Versions, check_signatures, sign_cids, stored_public_key,
+        CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, INVALID_LENGTH, INVALID_PREFIX,
+        SECP256K1_REFUSED, Signatures, StoreError, VerifyOptions, Versions, check_signatures,
+        sign_cids, stored_public_key,
     },
 };
 
@@ -344,16 +345,23 @@ impl Run<'_> {
         Envelope::decode(bytes).map_err(|error| {
             let version = self.version();
             let data_version = DATA_VERSION.to_string();
+            // The form in which all interpreters name a fault of the envelope.
+            let syntax = |reason: &str| format!("Envelope(Syntax({reason:?}))");
             match error {
                 EnvelopeError::NoArchive { versions, reason } => {
                     PreparationError::EnvelopeWithVersions {
-                        reason,
+                        reason: syntax(&reason),
                         version,
                         data_version,
                         supplied_version: versions.interpreter.to_string(),
                         supplied_data_version: versions.data.to_string(),
                     }
                 }
+                EnvelopeError::Unreadable { reason, .. } => PreparationError::Envelope {
+                    reason: syntax(&reason),
+                    version,
+                    data_version,
+                },
                 error => PreparationError::Envelope {
                     reason: error.to_string(),
                     version,
@@ -383,22 +391,17 @@ fn stores_error(error: StoreError) -> PreparationError {
 }
 
 fn key_pair(key: &Key) -> Result<Arc<KeyPair>, PreparationError> {
-    let malformed = |reason: String| PreparationError::Key { reason };
+    let malformed = |reason: &str| PreparationError::Key {
+        reason: reason.to_owned(),
+    };
     match key {
         Key::Pair(pair) => Ok(Arc::clone(pair)),
         Key::Raw { format: 0, secret } => match <&[u8; 32]>::try_from(secret.as_slice()) {
             Ok(seed) => Ok(Arc::new(KeyPair::from_seed(seed))),
-            Err(_) => Err(malformed(format!(
-                "invalid key data: secret of {} bytes, expected 32",
-                secret.len()
-            ))),
+            Err(_) => Err(malformed(INVALID_LENGTH)),
         },
-        Key::Raw { format: 2, .. } => Err(malformed(
-            "signature algorithm Secp256k1 not whitelisted".to_owned(),
-        )),
-        Key::Raw { .. } => Err(malformed(
-            "invalid key data: Invalid type prefix".to_owned(),
-        )),
+        Key::Raw { format: 2, .. } => Err(malformed(SECP256K1_REFUSED)),
+        Key::Raw { .. } => Err(malformed(INVALID_PREFIX)),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, cell::Cell};
 
 use bumpalo::Bump;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 use particle::{
     Tetraplet,
     cid::value_cid,
@@ -308,13 +308,21 @@ impl<'x> CanonMap<'x> {
             return Ok(text);
         }
         let mut fields: Vec<(&'x str, &[u32])> = Vec::with_capacity(self.keys.len());
-        let mut seen: hashbrown::HashSet<&'x str> = hashbrown::HashSet::new();
+        let mut seen: HashMap<&'x str, usize> = HashMap::new();
         for (key, positions) in &self.keys {
             let name = field_name(arena, key);
-            // `42` and `"42"` are two keys of the map but one of the object: as in the scalar form,
-            // the first stays.
-            if seen.insert(name) {
-                fields.push((name, positions));
+            // `42` and `"42"` are two keys of the map but one of the object: the later key stays
+            // (in the scalar form it is the first value).
+            match seen.entry(name) {
+                Entry::Occupied(place) => {
+                    if let Some(field) = fields.get_mut(*place.get()) {
+                        field.1 = positions;
+                    }
+                }
+                Entry::Vacant(place) => {
+                    place.insert(fields.len());
+                    fields.push((name, positions));
+                }
             }
         }
         sort_fields(&mut fields);
@@ -493,7 +501,7 @@ mod tests {
         let map = CanonMap::new(&arena, canon).unwrap();
         assert_eq!(
             map.text(&arena).unwrap(),
-            r#"{"42":["x"],"a":[1,2],"a!":[3]}"#
+            r#"{"42":["y"],"a":[1,2],"a!":[3]}"#
         );
         assert_eq!(map.values_text(&arena, "\"a\"").unwrap(), "[1,2]");
         assert_eq!(map.values_text(&arena, "42").unwrap(), r#"["x"]"#);

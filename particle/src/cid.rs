@@ -36,8 +36,8 @@ pub fn value_cid(text: &str) -> CidText {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CidError {
-    /// The text is no CID.
-    #[error("\"{cid}\" is not a CID: {reason}")]
+    /// The text is no CID. The message is that of all interpreters, which does not name it.
+    #[error("{reason}")]
     Unparsable {
         /// The text, shortened.
         cid: String,

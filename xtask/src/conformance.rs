@@ -6,12 +6,14 @@ mod air;
 mod air_parser;
 mod aqua_compiled;
 mod aquavm;
+mod bytes;
 mod ccp;
 #[cfg(feature = "marine")]
 mod marine;
 mod particle_data;
 mod particle_wire;
 mod run;
+mod stub;
 
 use std::{
     fs,

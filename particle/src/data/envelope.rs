@@ -185,7 +185,7 @@ type Fields<'a> = (Versions, Result<Cow<'a, [u8]>, String>);
 fn fields(bytes: &[u8]) -> Result<Fields<'_>, String> {
     let describe = |error: MsgpackError| error.to_string();
     let mut reader = Reader::new(bytes);
-    let count = reader.map().map_err(describe)?;
+    let count = reader.map().map_err(|error| no_map(bytes, error))?;
     let (mut data, mut interpreter, mut archive) = (None, None, None);
     for _ in 0..count {
         let key = reader.key().map_err(describe)?;
@@ -204,14 +204,33 @@ fn fields(bytes: &[u8]) -> Result<Fields<'_>, String> {
             _ => {}
         }
     }
+    // The messages and the order of these checks are those of all interpreters.
+    let missing = |name: &str| format!("missing field `{name}`");
+    let archive = archive.unwrap_or_else(|| Err(missing("inner_data")));
+    let absent = |name: &str| archive.clone().err().unwrap_or_else(|| missing(name));
     let versions = Versions {
-        data: data.ok_or("version is missing")?,
-        interpreter: interpreter.ok_or("interpreter_version is missing")?,
+        data: data.ok_or_else(|| absent("version"))?,
+        interpreter: interpreter.ok_or_else(|| absent("interpreter_version"))?,
     };
-    Ok((
-        versions,
-        archive.unwrap_or_else(|| Err("inner_data is missing".to_owned())),
-    ))
+    Ok((versions, archive))
+}
+
+/// What was found where the envelope's map should be.
+fn no_map(bytes: &[u8], error: MsgpackError) -> String {
+    let expected = "expected struct InterpreterDataEnvelope";
+    match (error, Reader::new(bytes).unsigned()) {
+        (MsgpackError::Unexpected { .. }, Ok(number)) => {
+            format!("invalid type: integer `{number}`, {expected}")
+        }
+        (
+            MsgpackError::Unexpected {
+                marker: 0x90..=0x9f | 0xdc | 0xdd,
+                ..
+            },
+            _,
+        ) => format!("invalid type: sequence, {expected}"),
+        _ => error.to_string(),
+    }
 }
 
 fn version(

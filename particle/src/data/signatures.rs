@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::{CallState, Data, Signatures, State};
-use crate::{KeyPair, PublicKey, Signer as _, Verifier as _};
+use crate::{KeyPair, PublicKey, SignatureError, Signer as _, Verifier as _};
 
 /// Length of a stored Ed25519 key: format byte and raw key.
 pub const STORED_KEY_LEN: usize = 33;
@@ -12,6 +12,18 @@ pub const SIGNATURE_LEN: usize = 65;
 
 /// Format byte of Ed25519, the only accepted one.
 const ED25519: u8 = 0;
+/// Format byte of secp256k1.
+const SECP256K1: u8 = 2;
+
+// Reasons for refusing a key, in the words of all interpreters.
+
+/// A key of a type that is known but not accepted.
+pub const SECP256K1_REFUSED: &str = "signature algorithm Secp256k1 not whitelisted";
+/// A key of an unknown type.
+pub const INVALID_PREFIX: &str = "invalid key data: Invalid type prefix";
+/// A key of the right type with a wrong number of bytes.
+pub const INVALID_LENGTH: &str =
+    "invalid key data: Failed to decode, invalid length: could not convert slice to array";
 
 /// The id of an Ed25519 key has 52 characters.
 const MAX_PEER_ID_LEN: usize = 128;
@@ -26,10 +38,11 @@ pub enum DataSignatureError {
         /// The stored key in base58, shortened.
         key: String,
         /// What is wrong.
-        reason: &'static str,
+        reason: String,
     },
     /// A result of a peer that signed nothing.
-    #[error("peer_id doesn't match any available public key: \"{peer_id}\"")]
+    // The spelling is that of the messages of all interpreters.
+    #[error("peer_id doens't match any available public key: \"{peer_id}\"")]
     NoKey {
         /// The peer.
         peer_id: String,
@@ -41,25 +54,27 @@ pub enum DataSignatureError {
         cid: String,
     },
     /// A signature over something else.
-    #[error("signature mismatch for \"{peer_id}\": {reason}")]
+    #[error("signature mismatch for \"{peer_id}\": {reason}, values: CIDS: {cids:?}")]
     Mismatch {
         /// The peer.
         peer_id: String,
         /// What is wrong.
         reason: String,
+        /// The CIDs that the signature should stand for, ascending.
+        cids: Vec<String>,
     },
     /// Neither of two sets of results contains the other.
     #[error(
-        "inconsistent CID multisets on merge for peer \"{peer_id}\": {previous} CIDs in previous \
-         data, {current} in current data, expected the larger to contain the smaller"
+        "inconsistent CID multisets on merge for peer \"{peer_id}\", prev: {previous:?}, current: \
+         {current:?}"
     )]
     Inconsistent {
         /// The peer.
         peer_id: String,
-        /// Number of CIDs in previous data.
-        previous: usize,
-        /// Number of CIDs in current data.
-        current: usize,
+        /// Its CIDs in previous data, ascending.
+        previous: Vec<String>,
+        /// Its CIDs in current data, ascending.
+        current: Vec<String>,
     },
 }
 
@@ -225,15 +240,20 @@ impl Keys {
         if self.by_bytes.contains_key(stored) {
             return Ok(());
         }
-        let malformed = |reason| DataSignatureError::MalformedKey {
+        let malformed = |reason: &str| DataSignatureError::MalformedKey {
             key: base58(stored),
-            reason,
+            reason: reason.to_owned(),
         };
         let key = match stored {
-            [ED25519, key @ ..] => PublicKey::ed25519_from_bytes(key)
-                .map_err(|_| malformed("expected 32 bytes of an Ed25519 point"))?,
-            [_, ..] => return Err(malformed("expected format 0 (Ed25519)")),
-            [] => return Err(malformed("expected a format byte and a key")),
+            [ED25519, key @ ..] => PublicKey::ed25519_from_bytes(key).map_err(|_| {
+                malformed(match key.len() {
+                    32 => "invalid key data: Failed to decode, no point of the curve",
+                    _ => INVALID_LENGTH,
+                })
+            })?,
+            [SECP256K1, ..] => return Err(malformed(SECP256K1_REFUSED)),
+            [_, ..] => return Err(malformed(INVALID_PREFIX)),
+            [] => return Err(malformed("invalid key data: no type prefix")),
         };
         self.add_known(stored, &key);
         Ok(())
@@ -244,7 +264,7 @@ impl Keys {
             .get(stored)
             .ok_or_else(|| DataSignatureError::MalformedKey {
                 key: base58(stored),
-                reason: "expected a key that was read before",
+                reason: "expected a key that was read before".to_owned(),
             })
     }
 }
@@ -290,18 +310,33 @@ impl<'a> Side<'a> {
     fn verify(&self, keys: &Keys, particle_id: &str) -> Result<(), DataSignatureError> {
         for (stored_key, stored) in self.signatures.iter() {
             let (key, peer_id) = keys.get(stored_key)?;
+            let cids = self.signed.get(peer_id);
             let mismatch = |reason: String| DataSignatureError::Mismatch {
                 peer_id: peer_id.clone(),
                 reason,
+                cids: owned(cids),
             };
             let [ED25519, signature @ ..] = stored else {
                 return Err(mismatch(
                     "expected a signature of format 0 (Ed25519)".to_owned(),
                 ));
             };
-            let message = signed_message(self.signed.get(peer_id), particle_id);
-            key.verify(&message, signature)
-                .map_err(|error| mismatch(error.to_string()))?;
+            let message = signed_message(cids, particle_id);
+            key.verify(&message, signature).map_err(|error| {
+                // As the libraries of the other interpreters print it.
+                let source = match error {
+                    SignatureError::Malformed { .. } => "None",
+                    SignatureError::Mismatch { .. } => {
+                        "Some(Verification equation was not satisfied)"
+                    }
+                };
+                let raw_key = stored_key.get(1..).unwrap_or_default();
+                mismatch(format!(
+                    "Verification(Ed25519(signature::Error {{ source: {source} }}, {:?}, {:?}))",
+                    base58(signature),
+                    base58(raw_key)
+                ))
+            })?;
         }
         Ok(())
     }
@@ -334,8 +369,8 @@ fn merge<'a>(
         if !contains(larger, smaller) {
             return Err(DataSignatureError::Inconsistent {
                 peer_id: peer_id.clone(),
-                previous: ours.len(),
-                current: cids.len(),
+                previous: owned(ours),
+                current: owned(cids),
             });
         }
         if cids.len() > ours.len() {
@@ -355,6 +390,10 @@ fn contains(larger: &[&str], smaller: &[&str]) -> bool {
             .find(|candidate| *candidate >= wanted)
             .is_some_and(|it| it == wanted)
     })
+}
+
+fn owned(cids: &[&str]) -> Vec<String> {
+    cids.iter().map(|cid| (*cid).to_owned()).collect()
 }
 
 fn base58(stored: &[u8]) -> String {

@@ -39,7 +39,7 @@ pub enum StoreKind {
 #[non_exhaustive]
 pub enum StoreError {
     /// A content that does not hash to its key.
-    #[error("value mismatch in the \"{store}\" store for CID \"{cid}\"")]
+    #[error("Value mismatch in the \"{store}\" store for CID \"{cid}\"")]
     Mismatch {
         /// The store.
         store: StoreKind,
@@ -47,7 +47,7 @@ pub enum StoreError {
         cid: String,
     },
     /// A key that is no CID of an accepted kind.
-    #[error("entry of the \"{store}\" store has an unusable key: {source}")]
+    #[error("{source}")]
     Cid {
         /// The store.
         store: StoreKind,
@@ -55,7 +55,7 @@ pub enum StoreError {
         source: CidError,
     },
     /// A reference to an entry that is not there.
-    #[error("reference CID \"{cid}\" from type \"{from}\" to \"{to}\" was not found")]
+    #[error("Reference CID \"{cid}\" from type \"{from}\" to \"{to}\" was not found")]
     Missing {
         /// The key.
         cid: String,
@@ -87,13 +87,16 @@ pub enum StoreError {
 }
 
 impl std::fmt::Display for StoreKind {
+    /// The name of the stored type in the messages of all interpreters.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
-            Self::Value => "value",
-            Self::Tetraplet => "tetraplet",
-            Self::CanonElement => "canon element",
-            Self::CanonResult => "canon result",
-            Self::ServiceResult => "service result",
+            Self::Value => "air_interpreter_data::raw_value::RawValue",
+            Self::Tetraplet => "marine_call_parameters::SecurityTetraplet",
+            Self::CanonElement => "air_interpreter_data::executed_state::CanonCidAggregate",
+            Self::CanonResult => "air_interpreter_data::executed_state::CanonResultCidAggregate",
+            Self::ServiceResult => {
+                "air_interpreter_data::executed_state::ServiceResultCidAggregate"
+            }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::data::{CallState, State, StateKind};
+use crate::data::{CallState, FoldLore, State, StateKind, Subtrace, Subtraces};
 
 /// Which of the two traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +89,18 @@ pub enum MergeError {
         states: usize,
     },
     /// Sizes of a fold that do not fit 32 bits.
-    #[error("the first {count} subtrace descriptors lens of fold overflows")]
+    #[error("the first {count} subtrace descriptors lens of fold {fold} overflows")]
     SubtraceLenOverflow {
-        /// How many elements were summed.
+        /// How many elements could be summed.
         count: usize,
+        /// Dump of the fold.
+        fold: String,
     },
     /// A fold that describes a value twice.
-    #[error("fold contains several subtraces with the same value_pos {position}")]
+    #[error("{fold} contains several subtraces with the same value_pos {position}")]
     SamePosition {
+        /// Dump of the fold.
+        fold: String,
         /// Position of the value.
         position: u32,
     },
@@ -184,28 +188,28 @@ pub enum MergeError {
     /// The end of a fold does not fit 32 bits.
     #[error(
         "overflow is occurred while calculating the new position of a previous slider for resolved \
-         fold of {count} states and current position {position}"
+         fold {fold} and current position {position}'"
     )]
     FoldPosOverflow {
         /// Whose state.
         side: Side,
-        /// Size of the fold.
-        count: u32,
+        /// Dump of the fold with its windows widened.
+        fold: String,
         /// Position in the trace.
         position: u32,
     },
     /// A fold that is larger than what encloses it.
     #[error(
         "underflow is occurred while calculating the new position of a current slider for resolved \
-         fold of {count} states and current subtrace len {remaining}"
+         fold {fold} and current subtrace len {position}'"
     )]
     FoldLenUnderflow {
         /// Whose state.
         side: Side,
-        /// Size of the fold.
-        count: u32,
-        /// States left in the enclosing window.
-        remaining: u32,
+        /// Dump of the fold with its windows widened.
+        fold: String,
+        /// Position in the trace, which the message calls a length.
+        position: u32,
     },
     /// A value of a stream at a position that has no state.
     #[error("trying to change generation of an invalid trace position {position}")]
@@ -269,6 +273,49 @@ impl DumpState<'_, '_> {
     }
 }
 
+/// Readable form of what a fold state holds.
+pub(super) struct DumpFold<'l>(pub(super) &'l [FoldLore]);
+
+impl fmt::Display for DumpFold<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FoldResult { lore: [")?;
+        for (index, element) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            let value_pos = element.value_pos;
+            write!(
+                f,
+                "{comma}FoldSubTraceLore {{ value_pos: {value_pos}, subtraces_desc: ["
+            )?;
+            match &element.subtraces {
+                Subtraces::Pair(before, after) => {
+                    write!(f, "{}, {}", DumpSubtrace(*before), DumpSubtrace(*after))?;
+                }
+                Subtraces::Other(subtraces) => {
+                    for (index, subtrace) in subtraces.iter().enumerate() {
+                        let comma = if index == 0 { "" } else { ", " };
+                        write!(f, "{comma}{}", DumpSubtrace(*subtrace))?;
+                    }
+                }
+            }
+            f.write_str("] }")?;
+        }
+        f.write_str("] }")
+    }
+}
+
+/// Readable form of one descriptor of a fold.
+pub(super) struct DumpSubtrace(pub(super) Subtrace);
+
+impl fmt::Display for DumpSubtrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Subtrace { begin_pos, len } = self.0;
+        write!(
+            f,
+            "SubTraceDesc {{ begin_pos: {begin_pos}, subtrace_len: {len} }}"
+        )
+    }
+}
+
 fn strip<'t>(text: &'t str, prefix: &str) -> &'t str {
     text.strip_prefix(prefix)
         .and_then(|rest| rest.strip_suffix(')'))
@@ -301,7 +348,7 @@ impl fmt::Display for DumpState<'_, '_> {
                 CallState::Unused(cid) => write!(f, "Call(Executed(Unused(CID({cid:?}))))"),
                 CallState::Failed(cid) => write!(f, "Call(Failed(CID({cid:?})))"),
             },
-            State::Fold(lore) => write!(f, "Fold({} elements)", lore.len()),
+            State::Fold(lore) => write!(f, "Fold({})", DumpFold(lore)),
             State::Ap(generations) => write!(
                 f,
                 "Ap(ApResult {{ res_generations: {:?} }})",

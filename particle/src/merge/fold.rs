@@ -3,7 +3,7 @@
 use crate::data::{CallState, FoldLore, Generations, State, Subtrace, Subtraces};
 
 use super::{
-    error::{MergeError, Side},
+    error::{DumpFold, DumpSubtrace, MergeError, Side},
     slider::{Slider, Window},
 };
 
@@ -46,28 +46,16 @@ impl Lore {
             count = count
                 .checked_add(before.len)
                 .and_then(|count| count.checked_add(after.len))
-                .ok_or(MergeError::SubtraceLenOverflow { count: index + 1 })?;
+                .ok_or_else(|| MergeError::SubtraceLenOverflow {
+                    count: index,
+                    fold: DumpFold(lore).to_string(),
+                })?;
             values.push(ValueLore {
                 value_pos: element.value_pos,
                 before: window(*before),
                 after: window(*after),
             });
         }
-        let (position, remaining) = (slider.position(), slider.remaining());
-        let begin = position
-            .checked_add(count)
-            .ok_or(MergeError::FoldPosOverflow {
-                side,
-                count,
-                position,
-            })?;
-        let len = remaining
-            .checked_sub(count)
-            .ok_or(MergeError::FoldLenUnderflow {
-                side,
-                count,
-                remaining,
-            })?;
         widen(&mut values, trace, slider.trace_len())?;
         values.sort_by_key(|value| value.value_pos);
         for pair in values.windows(2) {
@@ -75,10 +63,26 @@ impl Lore {
                 && left.value_pos == right.value_pos
             {
                 return Err(MergeError::SamePosition {
+                    fold: DumpFold(lore).to_string(),
                     position: left.value_pos,
                 });
             }
         }
+        let (position, remaining) = (slider.position(), slider.remaining());
+        let begin = position
+            .checked_add(count)
+            .ok_or_else(|| MergeError::FoldPosOverflow {
+                side,
+                fold: dump(&values, count),
+                position,
+            })?;
+        let len = remaining
+            .checked_sub(count)
+            .ok_or_else(|| MergeError::FoldLenUnderflow {
+                side,
+                fold: dump(&values, count),
+                position,
+            })?;
         Ok(Self {
             values,
             end: Window { begin, len },
@@ -93,6 +97,28 @@ impl Lore {
             .ok()?;
         self.values.get(index).copied()
     }
+}
+
+/// Readable form of a fold that was resolved, in the order of its values.
+fn dump(values: &[ValueLore], count: u32) -> String {
+    let subtrace = |window: Window| {
+        DumpSubtrace(Subtrace {
+            begin_pos: window.begin,
+            len: window.len,
+        })
+    };
+    let mut text = "ResolvedFold { lore: {".to_owned();
+    for (index, value) in values.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        text.push_str(&format!(
+            "{comma}{}: ResolvedSubTraceDescs {{ before_subtrace: {}, after_subtrace: {} }}",
+            value.value_pos,
+            subtrace(value.before),
+            subtrace(value.after)
+        ));
+    }
+    text.push_str(&format!("}}, fold_states_count: {count} }}"));
+    text
 }
 
 fn window(subtrace: Subtrace) -> Window {
