@@ -15,6 +15,8 @@ mod particle_wire;
 mod run;
 mod stub;
 
+pub use run::Call;
+
 use std::{
     fs,
     io::Read as _,
@@ -166,6 +168,15 @@ pub fn replay(kind: Kind, paths: &[PathBuf]) -> Result<Report, String> {
         }
     }
     Ok(report)
+}
+
+/// The calls of the interpreter in a folder of kind `particle-data`, with the names of their
+/// records.
+///
+/// # Errors
+/// A path that cannot be read, or a record that is none.
+pub fn particle_data_calls(folder: &Path) -> Result<Vec<(String, Call)>, String> {
+    particle_data::calls(&files_below(folder)?)
 }
 
 /// All files below `path` (or `path` itself), sorted, READMEs and PROVENANCE notes left out.

@@ -208,15 +208,23 @@ fn request(
     parameters: &RunParameters,
     call_results: &[u8],
 ) -> Result<Vec<u8>, String> {
-    let Key::Raw { format: 0, secret } = &parameters.key else {
-        return Err("the module takes raw Ed25519 keys only".to_owned());
+    let Key::Raw { format, secret } = &parameters.key else {
+        return Err("the module takes raw keys only".to_owned());
     };
+    let key: Vec<u8> = std::iter::once(*format)
+        .chain(secret.iter().copied())
+        .collect();
+    let limits = parameters.limits;
     let flags = u32::from(parameters.compat == Compat::V0_64)
-        | u32::from(!parameters.check_signatures) << 1;
+        | u32::from(!parameters.check_signatures) << 1
+        | u32::from(limits.hard) << 2;
     let mut request = Vec::new();
     request.extend(parameters.timestamp.to_le_bytes());
     request.extend(parameters.ttl.to_le_bytes());
     request.extend(flags.to_le_bytes());
+    for limit in [limits.script, limits.particle, limits.call_result] {
+        request.extend(limit.to_le_bytes());
+    }
     for chunk in [
         script.as_bytes(),
         previous,
@@ -225,7 +233,7 @@ fn request(
         parameters.init_peer_id.as_bytes(),
         parameters.current_peer_id.as_bytes(),
         parameters.particle_id.as_bytes(),
-        secret,
+        &key,
     ] {
         let length = u32::try_from(chunk.len()).map_err(|error| error.to_string())?;
         request.extend(length.to_le_bytes());

@@ -7,21 +7,21 @@ use std::path::Path;
 use aquavm::Outcome;
 use marine_runtime::Engine;
 use xtask::{
-    conformance::golden_calls,
+    conformance::particle_data_calls,
     embedded::{MAX_SIZE, Module, build},
     guest::is_required,
 };
 
 #[test]
-fn golden_runs_give_the_same_bytes_in_wasm() {
+fn recorded_runs_give_the_same_bytes_in_wasm() {
     let Some(wasm) = build().unwrap() else {
         assert!(!is_required(), "AQUAMARINE_REQUIRE asks for guest");
         return;
     };
     assert!(wasm.len() <= MAX_SIZE, "{} bytes", wasm.len());
     let module = Module::compile(Engine::wasmtime().unwrap(), &wasm).unwrap();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/particle-data");
-    let calls = golden_calls(&golden).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/particle-data");
+    let calls = particle_data_calls(&folder).unwrap();
     assert!(calls.len() > 100, "{} calls", calls.len());
     let mut machine = module.start().unwrap();
     for (name, call) in &calls {

@@ -11,12 +11,13 @@
 //! Numbers are little-endian; a *chunk* is a `u32` length and so many bytes.
 //!
 //! A **request** is `timestamp: u64` (ms), `ttl: u32` (ms), `flags: u32` (bit 0: agree with
-//! interpreters from 0.64 on; bit 1: check no signatures), then the chunks script, previous data,
-//! current data, call results (as hosts encode them for the interpreter), id of the initiator, id
-//! of this peer, id of the particle, secret Ed25519 key (32 bytes).
+//! interpreters from 0.64 on; bit 1: check no signatures; bit 2: what exceeds a limit is an error),
+//! three limits in bytes as `u64` (script, current data, one call result), then the chunks script,
+//! previous data, current data, call results (as hosts encode them for the interpreter), id of the
+//! initiator, id of this peer, id of the particle, secret key (0 for Ed25519, then 32 bytes).
 //!
 //! A **response** is `ret_code: i64`, `flags: u32` (bits 0 to 2: script, particle, call result
-//! larger than its soft limit), the chunks error message, data and call requests (as the interpreter
+//! larger than its limit), the chunks error message, data and call requests (as the interpreter
 //! encodes them), `count: u32` and as many chunks, the ids of the next peers.
 //!
 //! The same request gives the same response, byte for byte, on every machine.
@@ -83,6 +84,13 @@ fn respond(request: &[u8]) -> Option<Vec<u8>> {
     let timestamp = u64::from_le_bytes(reader.take()?);
     let ttl = u32::from_le_bytes(reader.take()?);
     let flags = u32::from_le_bytes(reader.take()?);
+    let mut limit = || Some(u64::from_le_bytes(reader.take()?));
+    let limits = Limits {
+        script: limit()?,
+        particle: limit()?,
+        call_result: limit()?,
+        hard: flags & 4 != 0,
+    };
     let script = reader.text()?;
     let [previous, current, results] = [reader.chunk()?, reader.chunk()?, reader.chunk()?];
     let parameters = RunParameters {
@@ -91,11 +99,12 @@ fn respond(request: &[u8]) -> Option<Vec<u8>> {
         timestamp,
         ttl,
         particle_id: reader.text()?.to_owned(),
-        key: Key::Raw {
-            format: 0,
-            secret: reader.chunk()?.to_vec(),
+        key: {
+            let (&format, secret) = reader.chunk()?.split_first()?;
+            let secret = secret.to_vec();
+            Key::Raw { format, secret }
         },
-        limits: Limits::default(),
+        limits,
         compat: if flags & 1 == 0 {
             Compat::V0_63
         } else {

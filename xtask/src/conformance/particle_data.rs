@@ -54,6 +54,21 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
     Ok(())
 }
 
+/// The calls of the interpreter in `files`, with the names of their records.
+pub(super) fn calls(files: &[PathBuf]) -> Result<Vec<(String, Call)>, String> {
+    let mut calls = Vec::new();
+    for file in files.iter().filter(|file| stem(file) != "values") {
+        for (index, line) in read_text(file)?.lines().enumerate() {
+            let name = format!("{}:{}", stem(file), index + 1);
+            let record: Value =
+                serde_json::from_str(line).map_err(|error| format!("{name}: {error}"))?;
+            let call = call(&record).map_err(|error| format!("{name}: {error}"))?;
+            calls.push((name, call));
+        }
+    }
+    Ok(calls)
+}
+
 /// The name of a file without `.jsonl` or `.jsonl.gz`.
 fn stem(file: &Path) -> &str {
     let name = file

@@ -5,17 +5,25 @@ use aquavm::{Outcome, RunParameters};
 use particle::data::{CallState, Data, Envelope, Provenance, State};
 use serde_json::{Value, json};
 
-/// The inputs of one call.
-pub(super) struct Call {
-    pub(super) script: String,
-    pub(super) previous: Vec<u8>,
-    pub(super) current: Vec<u8>,
-    pub(super) parameters: RunParameters,
-    pub(super) results: Vec<u8>,
+/// The inputs of one call of the interpreter.
+#[derive(Debug)]
+pub struct Call {
+    /// The script.
+    pub script: String,
+    /// What this peer had.
+    pub previous: Vec<u8>,
+    /// What came.
+    pub current: Vec<u8>,
+    /// Everything that has no bytes of its own.
+    pub parameters: RunParameters,
+    /// Results of calls, encoded.
+    pub results: Vec<u8>,
 }
 
 impl Call {
-    pub(super) fn invoke(&self) -> Outcome<Vec<u8>> {
+    /// Runs the call natively.
+    #[must_use]
+    pub fn invoke(&self) -> Outcome<Vec<u8>> {
         aquavm::invoke(
             &self.script,
             &self.previous,
