@@ -13,7 +13,6 @@ mod marine;
 mod particle_data;
 mod particle_wire;
 mod run;
-mod stub;
 
 use std::{
     fs,

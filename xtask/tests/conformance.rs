@@ -44,11 +44,6 @@ fn air_parser() {
     recorded(Kind::AirParser, "air-parser");
 }
 
-#[test]
-fn aqua_compiled() {
-    recorded(Kind::AquaCompiled, "aqua-compiled");
-}
-
 /// Replays a folder of this repository.
 fn committed(kind: Kind, folder: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
