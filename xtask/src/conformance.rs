@@ -5,13 +5,13 @@
 mod air;
 mod air_parser;
 mod aqua_compiled;
-mod aquavm;
+pub(crate) mod aquavm;
 mod ccp;
 #[cfg(feature = "marine")]
 mod marine;
 mod particle_data;
 mod particle_wire;
-mod run;
+pub(crate) mod run;
 
 use std::{
     fs,

@@ -6,16 +6,16 @@ use particle::data::{CallState, Data, Envelope, Provenance, State};
 use serde_json::{Value, json};
 
 /// The inputs of one call.
-pub(super) struct Call {
-    pub(super) script: String,
-    pub(super) previous: Vec<u8>,
-    pub(super) current: Vec<u8>,
-    pub(super) parameters: RunParameters,
-    pub(super) results: Vec<u8>,
+pub(crate) struct Call {
+    pub(crate) script: String,
+    pub(crate) previous: Vec<u8>,
+    pub(crate) current: Vec<u8>,
+    pub(crate) parameters: RunParameters,
+    pub(crate) results: Vec<u8>,
 }
 
 impl Call {
-    pub(super) fn invoke(&self) -> Outcome<Vec<u8>> {
+    pub(crate) fn invoke(&self) -> Outcome<Vec<u8>> {
         aquavm::invoke(
             &self.script,
             &self.previous,
@@ -27,7 +27,7 @@ impl Call {
 }
 
 /// Requests as the records show them.
-pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn requests(bytes: &[u8]) -> Result<Value, String> {
     let requests = aquavm::decode_call_requests(bytes)?;
     let requests = requests.into_iter().map(|(id, request)| {
         let arguments: Value = serde_json::from_str(&request.arguments)
@@ -44,7 +44,7 @@ pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// Data as the records show them.
-pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Value, String> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
@@ -63,7 +63,7 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// Compares part by part, so that a difference can be read.
-pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
+pub(crate) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
     let (Some(left), Some(right)) = (ours.as_object(), expected.as_object()) else {
         return same("data", ours, expected);
     };
@@ -79,7 +79,7 @@ pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
 }
 
 /// Compares two values; an error shows both.
-pub(super) fn same(what: &str, ours: &Value, expected: &Value) -> Result<(), String> {
+pub(crate) fn same(what: &str, ours: &Value, expected: &Value) -> Result<(), String> {
     if ours == expected {
         return Ok(());
     }
@@ -96,7 +96,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// The trace with what its CIDs stand for.
-pub(super) fn readable(data: &Data<'_>) -> Result<Value, String> {
+pub(crate) fn readable(data: &Data<'_>) -> Result<Value, String> {
     let plain = serde_json::to_value(&data.trace).map_err(|error| error.to_string())?;
     let plain = plain.as_array().cloned().unwrap_or_default();
     let states = data
