@@ -5,16 +5,19 @@
 //! goes on, so data of both makes meet. A difference is shrunk to a small script.
 
 mod both;
+mod crafted;
 mod deviations;
 mod generate;
 mod network;
 mod probes;
 mod random;
+mod record;
 mod reference;
+mod scenarios;
 mod services;
 mod shrink;
 
-use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
 use self::{
     network::{Carry, Difference, Scenario, play, with_names},
@@ -25,6 +28,8 @@ use crate::tidy::workspace_root;
 
 /// Most steps of one scenario.
 const SCENARIO_STEPS: usize = 40;
+/// Most characters of a trace that are printed.
+const SHOWN_TRACE: usize = 1500;
 /// Other orders of events that are tried while a script is made smaller.
 const SHRINK_SEEDS: u64 = 4;
 
@@ -46,6 +51,9 @@ pub struct Arguments {
     /// Leave hostile data and odd parameters out.
     #[arg(long)]
     honest: bool,
+    /// Write records of our own scenarios into this folder instead: `xtask/vectors/aquavm-own`.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
     /// Print each script.
     #[arg(long)]
     verbose: bool,
@@ -53,7 +61,11 @@ pub struct Arguments {
 
 /// Runs the task.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match compare(arguments) {
+    let done = match &arguments.record {
+        Some(folder) => record::write(&workspace_root().join(folder), arguments.seed),
+        None => compare(arguments),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -73,6 +85,7 @@ fn scenario(arguments: &Arguments, number: u64) -> Scenario {
         steps: SCENARIO_STEPS,
         carry: Carry::Mixed,
         probing: !arguments.honest,
+        strays: true,
     }
 }
 
@@ -105,10 +118,10 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
         })?;
         steps += played.steps;
         scenarios += 1;
-        for deviation in played.deviations {
+        for (deviation, action) in played.deviations {
             *met.entry(deviation.what).or_default() += 1;
             if arguments.verbose {
-                println!("    {} ({})", deviation.what, deviation.source);
+                println!("    {} ({}): {action}", deviation.what, deviation.source);
             }
         }
         if let Some(difference) = played.difference {
@@ -166,7 +179,11 @@ fn print(script: &str, difference: &Difference) {
         ("ours", &difference.call.invoke().data),
     ] {
         match crate::conformance::run::decoded(bytes) {
-            Ok(data) => println!("{name}: {}", with_names(&data["trace"].to_string())),
+            Ok(data) => {
+                let trace = with_names(&data["trace"].to_string());
+                let short: String = trace.chars().take(SHOWN_TRACE).collect();
+                println!("{name}: {short}");
+            }
             Err(error) => println!("{name}: {error}"),
         }
     }

@@ -15,7 +15,7 @@ const TRIES: usize = 200;
 pub(super) fn script(random: &mut Random, size: usize) -> String {
     for _ in 0..TRIES {
         let mut writer = Writer::new(random.next(), size);
-        writer.block();
+        writer.script();
         // The names of peers are what stands for their ids.
         if air_parser::parse(&writer.text).is_ok() {
             return writer.text;
@@ -84,6 +84,20 @@ impl Writer {
     fn name(&mut self, sigil: &str) -> String {
         self.names += 1;
         format!("{sigil}v{}", self.names)
+    }
+
+    /// Values first, mostly, then what uses them.
+    fn script(&mut self) {
+        let values = self.random.below(5);
+        for _ in 0..values {
+            self.put("(seq ");
+            self.leaf();
+            self.put(" ");
+        }
+        self.block();
+        for _ in 0..values {
+            self.put(")");
+        }
     }
 
     /// A chain of instructions, so that later ones can use what earlier ones gave.
@@ -348,8 +362,8 @@ impl Writer {
                     let map = self.random.pick(&self.canon_maps).cloned();
                     map.map(|map| format!("{map}.$.{}", self.random.word(&["a", "key", "[1]"])))
                 }
-                7 => Some("[]".to_owned()),
-                8 => {
+                7 if self.random.chance(20) => Some("[]".to_owned()),
+                7 | 8 => {
                     let map = self.random.pick(&self.maps).cloned();
                     if let Some(map) = map {
                         return (map, true);
@@ -366,7 +380,7 @@ impl Writer {
             };
             match found {
                 Some(name) => return (name, false),
-                None if self.random.chance(30) => return ("[]".to_owned(), false),
+                None if self.random.chance(6) => return ("[]".to_owned(), false),
                 None => {}
             }
         }

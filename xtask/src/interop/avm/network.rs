@@ -35,6 +35,8 @@ pub(super) struct Scenario {
     pub(super) carry: Carry,
     /// Whether hostile data and odd parameters come in as well.
     pub(super) probing: bool,
+    /// Whether data that were sent before come again, to anybody.
+    pub(super) strays: bool,
 }
 
 /// Whose outcome goes on after a step.
@@ -50,8 +52,8 @@ pub(super) enum Carry {
 pub(super) struct Played {
     /// Calls that were made of both.
     pub(super) steps: usize,
-    /// The deliberate deviations that were met.
-    pub(super) deviations: Vec<&'static Deviation>,
+    /// The deliberate deviations that were met, each with who ran, on what.
+    pub(super) deviations: Vec<(&'static Deviation, String)>,
     /// What differs, where both do not agree.
     pub(super) difference: Option<Difference>,
 }
@@ -144,37 +146,11 @@ pub(super) fn play(
     scenario: &Scenario,
     observer: Observer<'_>,
 ) -> Result<Played, String> {
-    let ids = peer_ids();
-    let mut network = Network {
-        random: Random::new(scenario.seed),
-        script: with_ids(&scenario.script),
-        peers: NAMES
-            .iter()
-            .zip(&ids)
-            .map(|(&name, id)| Peer {
-                name,
-                id: id.clone(),
-                previous: Vec::new(),
-                inbox: Vec::new(),
-                results: CallResults::new(),
-                used: CallResults::new(),
-            })
-            .collect(),
-        seen: Vec::new(),
-        particle_id: format!("particle-{:x}", scenario.seed),
-        ids,
-        limits: None,
-    };
-    if scenario.probing && network.random.chance(4) {
-        network.limits = Some(network.random.below(300) as u64);
-    }
-    if let Some(first) = network.peers.first_mut() {
-        first.inbox.push(Vec::new());
-    }
-    network.play(reference, scenario, observer)
+    Network::new(scenario).play(reference, scenario, observer)
 }
 
-struct Network {
+/// Peers, what each of them stores, and what is on its way.
+pub(super) struct Network {
     random: Random,
     script: String,
     ids: Vec<String>,
@@ -195,7 +171,55 @@ struct Turn {
 }
 
 impl Network {
-    fn play(
+    /// A network in which the particle of `scenario` is about to start at A.
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let ids = peer_ids();
+        let mut random = Random::new(scenario.seed);
+        let limits = (scenario.probing && random.chance(4)).then(|| random.below(300) as u64);
+        let mut peers: Vec<Peer> = NAMES
+            .iter()
+            .zip(&ids)
+            .map(|(&name, id)| Peer {
+                name,
+                id: id.clone(),
+                previous: Vec::new(),
+                inbox: Vec::new(),
+                results: CallResults::new(),
+                used: CallResults::new(),
+            })
+            .collect();
+        if let Some(first) = peers.first_mut() {
+            first.inbox.push(Vec::new());
+        }
+        Self {
+            random,
+            script: with_ids(&scenario.script),
+            ids,
+            peers,
+            seen: Vec::new(),
+            particle_id: format!("particle-{:x}", scenario.seed),
+            limits,
+        }
+    }
+
+    /// What a peer stores.
+    pub(super) fn data_of(&self, name: char) -> Vec<u8> {
+        let peer = self.peers.iter().find(|peer| peer.name == name);
+        peer.map(|peer| peer.previous.clone()).unwrap_or_default()
+    }
+
+    /// Data come to A, before anything that is on its way.
+    pub(super) fn send_to_first(&mut self, data: Vec<u8>) {
+        if let Some(first) = self.peers.first_mut() {
+            first.inbox = vec![data];
+        }
+    }
+
+    /// Goes on until nothing moves, both differ, or the steps are spent.
+    ///
+    /// # Errors
+    /// A driver that fails.
+    pub(super) fn play(
         &mut self,
         reference: &mut Reference,
         scenario: &Scenario,
@@ -207,7 +231,9 @@ impl Network {
             difference: None,
         };
         while played.steps < scenario.steps {
-            let Some(turn) = self.turn() else { break };
+            let Some(turn) = self.turn(scenario.strays) else {
+                break;
+            };
             if scenario.probing && self.random.chance(12) {
                 let (call, action) = self.probe(&turn);
                 let end = self.step(reference, call, action, &mut played, observer)?;
@@ -242,7 +268,7 @@ impl Network {
         match answers.verdict {
             Verdict::Same => {}
             Verdict::Deviation(deviation) => {
-                played.deviations.push(deviation);
+                played.deviations.push((deviation, action));
                 return Ok(None);
             }
             Verdict::Different(what) => {
@@ -263,7 +289,7 @@ impl Network {
     }
 
     /// What happens next, if anything can.
-    fn turn(&mut self) -> Option<Turn> {
+    fn turn(&mut self, strays: bool) -> Option<Turn> {
         let ready: Vec<usize> = (0..self.peers.len())
             .filter(|&index| {
                 self.peers
@@ -272,7 +298,7 @@ impl Network {
             })
             .collect();
         let stray = self.random.chance(if ready.is_empty() { 40 } else { 10 });
-        if stray && !self.seen.is_empty() {
+        if strays && stray && !self.seen.is_empty() {
             return self.stray();
         }
         let index = *self.random.pick(&ready)?;
@@ -296,7 +322,8 @@ impl Network {
                 peer.inbox.push(current.clone());
             }
         }
-        if self.random.chance(1)
+        if strays
+            && self.random.chance(1)
             && let Some((&id, result)) = peer.used.iter().next()
         {
             // Once more a result that was used.

@@ -77,7 +77,14 @@ pub(super) fn spoil(random: &mut Random, call: &mut Call) -> &'static str {
             );
             "a cut script"
         }
-        9 => rewrite(random, call, |random, _, versions| {
+        9 => {
+            let at = random.below(call.current.len());
+            if let Some(byte) = call.current.get_mut(at) {
+                *byte ^= 1 << random.below(8);
+            }
+            "a damaged archive"
+        }
+        10 => rewrite(random, call, |random, _, versions| {
             versions.interpreter = match random.below(3) {
                 0 => Version::new(0, 60, random.below(9) as u64),
                 1 => Version::new(0, 61, 0),
@@ -174,6 +181,10 @@ fn change(random: &mut Random, trace: &mut Vec<State<'_>>) -> &'static str {
         State::Call(CallState::SentByWithId { call_id, .. }) => {
             *call_id = small;
             "another call id"
+        }
+        State::Call(CallState::Scalar(cid)) if small == 0 => {
+            *state = State::Call(CallState::Failed(cid));
+            "a failure for a success"
         }
         State::Call(CallState::Scalar(cid)) => {
             *state = State::Call(CallState::Stream {
