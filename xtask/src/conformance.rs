@@ -5,14 +5,14 @@
 mod air;
 mod air_parser;
 mod aqua_compiled;
-mod aquavm;
+pub(crate) mod aquavm;
 mod bytes;
 mod ccp;
 #[cfg(feature = "marine")]
 mod marine;
 mod particle_data;
 mod particle_wire;
-mod run;
+pub(crate) mod run;
 mod stub;
 
 pub use run::Call;

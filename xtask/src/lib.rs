@@ -1,6 +1,7 @@
 //! Development tasks, as a library so that `xtask/tests` can call them.
 
 pub mod agreement;
+mod base64;
 pub mod ci;
 pub mod conformance;
 #[cfg(feature = "marine")]

@@ -161,9 +161,13 @@ fn generation_at(trace: &[State<'_>], position: u32, trace_len: u32) -> Result<u
     match trace.get(position as usize) {
         Some(State::Ap(Generations::One(generation))) => Ok(*generation),
         Some(State::Call(CallState::Stream { generation, .. })) => Ok(*generation),
-        Some(State::Ap(generations)) => Err(MergeError::GenerationCount {
-            generations: generations.as_slice().to_vec(),
-        }),
+        // Only whoever merges the state itself refuses several of them.
+        Some(State::Ap(generations)) => match generations.as_slice() {
+            [first, ..] => Ok(*first),
+            [] => Err(MergeError::GenerationCount {
+                generations: Vec::new(),
+            }),
+        },
         Some(state) => Err(MergeError::NoStreamState {
             state: super::error::DumpState(state).short(),
         }),

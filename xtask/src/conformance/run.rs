@@ -35,7 +35,7 @@ impl Call {
 }
 
 /// Requests as the records show them.
-pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn requests(bytes: &[u8]) -> Result<Value, String> {
     let requests = aquavm::decode_call_requests(bytes)?;
     let requests = requests.into_iter().map(|(id, request)| {
         let arguments: Value = serde_json::from_str(&request.arguments)
@@ -52,7 +52,7 @@ pub(super) fn requests(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// Data as the records show them.
-pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Value, String> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
@@ -71,7 +71,7 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// Compares part by part, so that a difference can be read.
-pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
+pub(crate) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
     let (Some(left), Some(right)) = (ours.as_object(), expected.as_object()) else {
         return same("data", ours, expected);
     };
@@ -87,7 +87,7 @@ pub(super) fn same_data(ours: &Value, expected: &Value) -> Result<(), String> {
 }
 
 /// Compares two values; an error shows both.
-pub(super) fn same(what: &str, ours: &Value, expected: &Value) -> Result<(), String> {
+pub(crate) fn same(what: &str, ours: &Value, expected: &Value) -> Result<(), String> {
     if ours == expected {
         return Ok(());
     }
@@ -104,7 +104,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// The trace with what its CIDs stand for.
-pub(super) fn readable(data: &Data<'_>) -> Result<Value, String> {
+pub(crate) fn readable(data: &Data<'_>) -> Result<Value, String> {
     let plain = serde_json::to_value(&data.trace).map_err(|error| error.to_string())?;
     let plain = plain.as_array().cloned().unwrap_or_default();
     let states = data
