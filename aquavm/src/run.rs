@@ -115,11 +115,11 @@ fn invoke_with(
     )
 }
 
-struct Run<'r> {
-    previous: &'r [u8],
-    current: &'r [u8],
-    parameters: &'r RunParameters,
-    script_size: usize,
+pub(crate) struct Run<'r> {
+    pub(crate) previous: &'r [u8],
+    pub(crate) current: &'r [u8],
+    pub(crate) parameters: &'r RunParameters,
+    pub(crate) script_size: usize,
 }
 
 /// How a run that executed its script ended.
@@ -210,12 +210,7 @@ impl Run<'_> {
 
         let previous_envelope = self.envelope(self.previous)?;
         let current_envelope = self.envelope(self.current)?;
-        current_envelope
-            .check_version()
-            .map_err(|error| PreparationError::UnsupportedVersion {
-                supplied: error.actual.to_string(),
-                required: error.required.to_string(),
-            })?;
+        self.check_version(&current_envelope)?;
         let previous = self.data(&previous_envelope)?;
         let current = self.data(&current_envelope)?;
 
@@ -273,6 +268,7 @@ impl Run<'_> {
             last_call_id: last_call_request_id,
             results: &results,
             requests: sink,
+            watch: None,
         });
         let mut finished = match finished {
             Ok(finished) => finished,
@@ -341,7 +337,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn envelope<'b>(&self, bytes: &'b [u8]) -> Result<Envelope<'b>, PreparationError> {
+    pub(crate) fn check_version(&self, envelope: &Envelope<'_>) -> Result<(), PreparationError> {
+        envelope
+            .check_version()
+            .map_err(|error| PreparationError::UnsupportedVersion {
+                supplied: error.actual.to_string(),
+                required: error.required.to_string(),
+            })
+    }
+
+    pub(crate) fn envelope<'b>(&self, bytes: &'b [u8]) -> Result<Envelope<'b>, PreparationError> {
         Envelope::decode(bytes).map_err(|error| {
             let version = self.version();
             let data_version = DATA_VERSION.to_string();
@@ -371,7 +376,10 @@ impl Run<'_> {
         })
     }
 
-    fn data<'b>(&self, envelope: &'b Envelope<'_>) -> Result<Data<'b>, PreparationError> {
+    pub(crate) fn data<'b>(
+        &self,
+        envelope: &'b Envelope<'_>,
+    ) -> Result<Data<'b>, PreparationError> {
         envelope.data().map_err(|error| PreparationError::Archive {
             reason: error.to_string(),
             version: self.version(),
@@ -384,7 +392,7 @@ impl Run<'_> {
     }
 }
 
-fn stores_error(error: StoreError) -> PreparationError {
+pub(crate) fn stores_error(error: StoreError) -> PreparationError {
     PreparationError::Stores {
         reason: error.to_string(),
     }
