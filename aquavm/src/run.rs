@@ -7,8 +7,8 @@ use particle::{
     KeyPair, Signer as _,
     data::{
         CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, INVALID_LENGTH, INVALID_PREFIX,
-        SECP256K1_REFUSED, Signatures, StoreError, VerifyOptions, Versions, check_signatures,
-        sign_cids, stored_public_key,
+        MergedSignatures, SECP256K1_REFUSED, SignedCids, StoreError, VerifyOptions, Versions,
+        check_signatures, sign_cids, stored_public_key,
     },
 };
 
@@ -218,17 +218,17 @@ impl Run<'_> {
             Key::Pair(pair) => Some(pair.public_key()),
             Key::Raw { .. } => None,
         };
-        let signatures = if parameters.check_signatures {
+        let merged = if parameters.check_signatures {
             current
                 .verify_stores(VerifyOptions::default())
                 .map_err(stores_error)?;
-            check_signatures(&previous, &current, &parameters.particle_id, own_key)
-                .map_err(|error| PreparationError::Signatures {
+            check_signatures(&previous, &current, &parameters.particle_id, own_key).map_err(
+                |error| PreparationError::Signatures {
                     reason: error.to_string(),
-                })?
-                .signatures
+                },
+            )?
         } else {
-            Signatures::default()
+            MergedSignatures::default()
         };
 
         let script = script()?;
@@ -297,8 +297,15 @@ impl Run<'_> {
             trace: finished.trace,
             last_call_request_id: finished.last_call_id,
             cid_info: finished.stores,
-            signatures,
+            signatures: merged.signatures,
         };
+        let policy = parameters.policy;
+        if policy.refuse_unreached_states && parameters.check_signatures {
+            refuse_unreached(&data, &merged.signed, &parameters.current_peer_id)?;
+        }
+        if policy.drop_unreferenced {
+            data.drop_unreferenced();
+        }
         data.signatures.insert(&stored_key, &signature);
         let versions = Versions::of_interpreter(parameters.compat.interpreter_version());
         let data = data
@@ -389,6 +396,31 @@ impl Run<'_> {
 
     fn version(&self) -> String {
         self.parameters.compat.interpreter_version().to_string()
+    }
+}
+
+/// A signature stands for all results of its peer: where the script did not reach some of them, it
+/// stands for nothing in the new data.
+fn refuse_unreached(
+    data: &Data<'_>,
+    signed: &SignedCids<'_>,
+    current_peer: &str,
+) -> Result<(), Failure> {
+    let reached = SignedCids::collect(data).map_err(|error| PreparationError::Signatures {
+        reason: error.to_string(),
+    })?;
+    let mut unreached: Vec<&str> = signed
+        .iter()
+        .filter(|(peer_id, cids)| *peer_id != current_peer && reached.get(peer_id) != *cids)
+        .map(|(peer_id, _)| peer_id)
+        .collect();
+    unreached.sort_unstable();
+    match unreached.first() {
+        Some(peer_id) => Err(UncatchableError::UnreachedSignedStates {
+            peer_id: (*peer_id).to_owned(),
+        }
+        .into()),
+        None => Ok(()),
     }
 }
 

@@ -276,6 +276,50 @@ fn a_replay_stops_where_it_is_told_to() {
 }
 
 #[test]
+fn local_policy_refuses_what_nobody_could_verify() {
+    let long = script(SCRIPT);
+    let short = script(r#"(call "A" ("s" "one") ["x"] x)"#);
+    let data = run(&long);
+    let subject = subject();
+    let mut parameters = RunParameters {
+        init_peer_id: subject.init_peer_id,
+        current_peer_id: id(4),
+        timestamp: subject.timestamp,
+        ttl: subject.ttl,
+        particle_id: subject.particle_id,
+        key: key(4).into(),
+        limits: Default::default(),
+        compat: subject.compat,
+        check_signatures: true,
+        policy: Default::default(),
+    };
+    let at_4 = |script: &Script, parameters: &RunParameters| {
+        step(script, &[], &data, parameters, &CallResults::new())
+    };
+    let accepted = at_4(&short, &parameters);
+    assert_eq!(accepted.ret_code, 0);
+    // What peers 2 and 3 signed is gone, their signatures are not.
+    assert_eq!(code(&short, &accepted.data), 9);
+    parameters.policy.refuse_unreached_states = true;
+    let refused = at_4(&short, &parameters);
+    assert_eq!((refused.ret_code, refused.data.len()), (9, 0));
+    assert_eq!(at_4(&long, &parameters).ret_code, 0);
+}
+
+#[test]
+fn local_policy_drops_what_nothing_refers_to() {
+    let script = script(SCRIPT);
+    let honest = run(&script);
+    let bloated = changed(&honest, |data| {
+        let cid: &'static str = String::leak(particle::cid::value_cid("\"bloat\"").to_string());
+        data.cid_info.values.insert(cid, "\"bloat\"");
+    });
+    assert!(bloated.len() > honest.len());
+    let dropped = changed(&bloated, Data::drop_unreferenced);
+    assert_eq!(dropped, honest);
+}
+
+#[test]
 fn garbage_is_refused() {
     let script = script("(null)");
     assert_eq!(code(&script, b"garbage"), 3);
