@@ -52,6 +52,7 @@ mod scope;
 mod script;
 mod stream;
 mod value;
+pub mod verify;
 mod vm;
 
 pub use error::{CatchableError, FarewellError, LambdaError, PreparationError, UncatchableError};

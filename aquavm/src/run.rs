@@ -7,8 +7,8 @@ use particle::{
     KeyPair, Signer as _,
     data::{
         CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, INVALID_LENGTH, INVALID_PREFIX,
-        SECP256K1_REFUSED, Signatures, StoreError, VerifyOptions, Versions, check_signatures,
-        sign_cids, stored_public_key,
+        MergedSignatures, SECP256K1_REFUSED, SignedCids, StoreError, VerifyOptions, Versions,
+        check_signatures, sign_cids, stored_public_key,
     },
 };
 
@@ -115,11 +115,11 @@ fn invoke_with(
     )
 }
 
-struct Run<'r> {
-    previous: &'r [u8],
-    current: &'r [u8],
-    parameters: &'r RunParameters,
-    script_size: usize,
+pub(crate) struct Run<'r> {
+    pub(crate) previous: &'r [u8],
+    pub(crate) current: &'r [u8],
+    pub(crate) parameters: &'r RunParameters,
+    pub(crate) script_size: usize,
 }
 
 /// How a run that executed its script ended.
@@ -210,12 +210,7 @@ impl Run<'_> {
 
         let previous_envelope = self.envelope(self.previous)?;
         let current_envelope = self.envelope(self.current)?;
-        current_envelope
-            .check_version()
-            .map_err(|error| PreparationError::UnsupportedVersion {
-                supplied: error.actual.to_string(),
-                required: error.required.to_string(),
-            })?;
+        self.check_version(&current_envelope)?;
         let previous = self.data(&previous_envelope)?;
         let current = self.data(&current_envelope)?;
 
@@ -223,17 +218,17 @@ impl Run<'_> {
             Key::Pair(pair) => Some(pair.public_key()),
             Key::Raw { .. } => None,
         };
-        let signatures = if parameters.check_signatures {
+        let merged = if parameters.check_signatures {
             current
                 .verify_stores(VerifyOptions::default())
                 .map_err(stores_error)?;
-            check_signatures(&previous, &current, &parameters.particle_id, own_key)
-                .map_err(|error| PreparationError::Signatures {
+            check_signatures(&previous, &current, &parameters.particle_id, own_key).map_err(
+                |error| PreparationError::Signatures {
                     reason: error.to_string(),
-                })?
-                .signatures
+                },
+            )?
         } else {
-            Signatures::default()
+            MergedSignatures::default()
         };
 
         let script = script()?;
@@ -273,6 +268,7 @@ impl Run<'_> {
             last_call_id: last_call_request_id,
             results: &results,
             requests: sink,
+            watch: None,
         });
         let mut finished = match finished {
             Ok(finished) => finished,
@@ -301,8 +297,15 @@ impl Run<'_> {
             trace: finished.trace,
             last_call_request_id: finished.last_call_id,
             cid_info: finished.stores,
-            signatures,
+            signatures: merged.signatures,
         };
+        let policy = parameters.policy;
+        if policy.refuse_unreached_states && parameters.check_signatures {
+            refuse_unreached(&data, &merged.signed, &parameters.current_peer_id)?;
+        }
+        if policy.drop_unreferenced {
+            data.drop_unreferenced();
+        }
         data.signatures.insert(&stored_key, &signature);
         let versions = Versions::of_interpreter(parameters.compat.interpreter_version());
         let data = data
@@ -341,7 +344,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn envelope<'b>(&self, bytes: &'b [u8]) -> Result<Envelope<'b>, PreparationError> {
+    pub(crate) fn check_version(&self, envelope: &Envelope<'_>) -> Result<(), PreparationError> {
+        envelope
+            .check_version()
+            .map_err(|error| PreparationError::UnsupportedVersion {
+                supplied: error.actual.to_string(),
+                required: error.required.to_string(),
+            })
+    }
+
+    pub(crate) fn envelope<'b>(&self, bytes: &'b [u8]) -> Result<Envelope<'b>, PreparationError> {
         Envelope::decode(bytes).map_err(|error| {
             let version = self.version();
             let data_version = DATA_VERSION.to_string();
@@ -371,7 +383,10 @@ impl Run<'_> {
         })
     }
 
-    fn data<'b>(&self, envelope: &'b Envelope<'_>) -> Result<Data<'b>, PreparationError> {
+    pub(crate) fn data<'b>(
+        &self,
+        envelope: &'b Envelope<'_>,
+    ) -> Result<Data<'b>, PreparationError> {
         envelope.data().map_err(|error| PreparationError::Archive {
             reason: error.to_string(),
             version: self.version(),
@@ -384,7 +399,32 @@ impl Run<'_> {
     }
 }
 
-fn stores_error(error: StoreError) -> PreparationError {
+/// A signature stands for all results of its peer: where the script did not reach some of them, it
+/// stands for nothing in the new data.
+fn refuse_unreached(
+    data: &Data<'_>,
+    signed: &SignedCids<'_>,
+    current_peer: &str,
+) -> Result<(), Failure> {
+    let reached = SignedCids::collect(data).map_err(|error| PreparationError::Signatures {
+        reason: error.to_string(),
+    })?;
+    let mut unreached: Vec<&str> = signed
+        .iter()
+        .filter(|(peer_id, cids)| *peer_id != current_peer && reached.get(peer_id) != *cids)
+        .map(|(peer_id, _)| peer_id)
+        .collect();
+    unreached.sort_unstable();
+    match unreached.first() {
+        Some(peer_id) => Err(UncatchableError::UnreachedSignedStates {
+            peer_id: (*peer_id).to_owned(),
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn stores_error(error: StoreError) -> PreparationError {
     PreparationError::Stores {
         reason: error.to_string(),
     }

@@ -242,6 +242,12 @@ impl<'x> Streams<'x> {
         Some(entry.stream)
     }
 
+    /// The stream of that name in the innermost scope that is open.
+    pub(crate) fn innermost(&self, slot: Slot) -> Option<&Stream<'x>> {
+        let entry = self.by_name.get(slot as usize)?.last()?;
+        Some(&entry.stream)
+    }
+
     /// All streams that are left.
     pub(crate) fn into_all(self) -> impl Iterator<Item = Stream<'x>> {
         self.by_name.into_iter().flatten().map(|entry| entry.stream)

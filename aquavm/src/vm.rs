@@ -12,6 +12,7 @@ mod control;
 mod fold;
 mod lens;
 mod resolve;
+mod watch;
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -34,6 +35,7 @@ use crate::{
     value::{Aggregate, Canon, CanonMap, Origin},
 };
 use fold::ActiveFold;
+pub(crate) use watch::{Seen, Watch};
 
 /// What the machine starts with.
 pub(crate) struct Inputs<'x> {
@@ -47,6 +49,8 @@ pub(crate) struct Inputs<'x> {
     pub(crate) last_call_id: u32,
     pub(crate) results: &'x CallResults,
     pub(crate) requests: &'x mut dyn RequestSink,
+    /// Set where the run is watched.
+    pub(crate) watch: Option<Watch<'x>>,
 }
 
 /// What the machine leaves.
@@ -61,6 +65,7 @@ pub(crate) struct Finished<'x> {
     pub(crate) next_peers: BTreeSet<&'x str>,
     /// Ids of the results that no call waited for.
     pub(crate) unused_results: Vec<u32>,
+    pub(crate) watch: Option<Watch<'x>>,
 }
 
 /// Why execution did not finish.
@@ -162,8 +167,11 @@ struct Vm<'x> {
     call_origin: Option<&'x Origin<'x>>,
     /// Arguments of the call that is being executed.
     arguments: String,
+    /// Their hash, once they are all known.
+    call_arguments: Option<&'x str>,
     compat: Compat,
     policy: Policy,
+    watch: Option<Watch<'x>>,
 }
 
 /// Executes the script.
@@ -186,6 +194,7 @@ pub(crate) fn execute(inputs: Inputs<'_>) -> Result<Finished<'_>, Abort> {
         last_call_id: vm.last_call_id,
         own_cids: vm.own_cids,
         next_peers: vm.next_peers,
+        watch: vm.watch,
         unused_results: results
             .keys()
             .filter(|id| !vm.used_results.contains(id))
@@ -230,8 +239,10 @@ impl<'x> Vm<'x> {
             frames: Vec::new(),
             call_origin: None,
             arguments: String::new(),
+            call_arguments: None,
             compat: parameters.compat,
             policy: parameters.policy,
+            watch: inputs.watch,
         }
     }
 
@@ -239,7 +250,11 @@ impl<'x> Vm<'x> {
     fn run(&mut self) -> Result<Option<Rc<CatchableError>>, UncatchableError> {
         let mut op = 0;
         loop {
+            let before = self.before();
             let mut flow = self.enter(op)?;
+            if self.watched(op, before)? {
+                return Ok(None);
+            }
             op = loop {
                 match flow {
                     Flow::Enter(next) => break next,
@@ -294,6 +309,7 @@ impl<'x> Vm<'x> {
                 output,
             } => {
                 self.call_origin = None;
+                self.call_arguments = None;
                 self.call(id, operands, arguments, output)
             }
             Op::Canon {

@@ -29,7 +29,13 @@ pub struct CidText([u8; CID_LEN]);
 /// ```
 #[must_use]
 pub fn value_cid(text: &str) -> CidText {
-    CidText::of_digest(blake3::hash(text.as_bytes()).as_bytes())
+    content_cid(text.as_bytes())
+}
+
+/// The CID that [`value_cid`] would give for a text of these bytes.
+#[must_use]
+pub fn content_cid(content: &[u8]) -> CidText {
+    CidText::of_digest(blake3::hash(content).as_bytes())
 }
 
 /// Why a CID does not belong to a content.

@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod json;
+mod reachable;
 mod signatures;
 mod state;
 mod store;

@@ -122,6 +122,12 @@ impl<'a> Merge<'a> {
         self.current.trace
     }
 
+    /// Position of the state of the current trace that the next instruction takes.
+    #[must_use]
+    pub fn next_in_current(&self) -> Option<u32> {
+        self.current.slider.peek()
+    }
+
     /// Appends a state.
     pub fn push(&mut self, state: State<'a>) {
         self.result.push(state);

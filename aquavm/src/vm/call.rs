@@ -60,6 +60,7 @@ impl<'x> Vm<'x> {
             Err(stop) if stop.is_joinable() => None,
             Err(stop) => return Err(stop),
         };
+        self.call_arguments = argument_hash;
         let target = Target {
             origin,
             argument_hash,

@@ -41,12 +41,14 @@ impl Slider {
         self.len.saturating_sub(self.seen)
     }
 
+    /// Position of the next state of the window, which stays the next one.
+    pub(super) fn peek(&self) -> Option<u32> {
+        (self.seen < self.len && self.position < self.trace_len).then_some(self.position)
+    }
+
     /// Position of the next state of the window.
     pub(super) fn next(&mut self) -> Option<u32> {
-        if self.seen >= self.len || self.position >= self.trace_len {
-            return None;
-        }
-        let position = self.position;
+        let position = self.peek()?;
         self.position += 1;
         self.seen += 1;
         Some(position)
