@@ -427,17 +427,14 @@ pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
 /// Key and value of a pair, both as JSON texts.
 fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
     let message = |message| UncatchableError::StreamMapKey { message };
-    if json::kind(text) != json::Kind::Object {
-        return Err(message(
-            "the value must be an object with key and value fields",
-        ));
-    }
     let (mut key, mut value) = (None, None);
-    for (name, field) in json::object_entries(text) {
-        match name {
-            "\"key\"" => key = Some(field),
-            "\"value\"" => value = Some(field),
-            _ => {}
+    if json::kind(text) == json::Kind::Object {
+        for (name, field) in json::object_entries(text) {
+            match name {
+                "\"key\"" => key = Some(field),
+                "\"value\"" => value = Some(field),
+                _ => {}
+            }
         }
     }
     let key = key

@@ -7,11 +7,14 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     env,
-    io::Write as _,
+    fs::File,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
+use flate2::read::GzDecoder;
 use xtask::conformance::{Kind, Report, replay};
 
 #[test]
@@ -53,6 +56,42 @@ fn ccp_and_deals() {
             "{name} was skipped: {reason}"
         );
     }
+}
+
+#[test]
+fn aquavm_own() {
+    committed(Kind::Aquavm, "aquavm-own");
+}
+
+/// Each code that the published interpreter can end a run with. The others need a broken
+/// interpreter or script checker; 20010 a trace without its contents, at which it traps.
+#[test]
+fn aquavm_own_has_every_code() {
+    const CODES: [i64; 34] = [
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10_000, 10_001, 10_002, 10_003, 10_005, 10_006, 10_007,
+        10_008, 10_009, 10_010, 10_011, 10_012, 20_000, 20_004, 20_005, 20_006, 20_007, 20_012,
+        20_013, 20_014, 20_016, 20_017, 30_000,
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/aquavm-own");
+    let (mut codes, mut scenarios) = (BTreeSet::new(), BTreeSet::new());
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "gz") {
+            continue;
+        }
+        let mut text = String::new();
+        GzDecoder::new(File::open(path).unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
+        for line in text.lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            codes.insert(record["outcome"]["ret_code"].as_i64().unwrap());
+            scenarios.insert(record["test"].as_str().unwrap().to_owned());
+        }
+    }
+    let missing: Vec<_> = CODES.iter().filter(|code| !codes.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(scenarios.len() >= 500, "{}", scenarios.len());
 }
 
 #[test]

@@ -89,6 +89,12 @@ fn call(record: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a run with this code gives new data: success, errors that `xor` could have caught, and
+/// unused results. They equal the previous data only by chance.
+pub(crate) fn has_new_data(ret_code: i64) -> bool {
+    matches!(ret_code, 0 | 10_000..=19_999 | 30_000)
+}
+
 /// The line of interpreters that a record is of; 0.64 where it does not say.
 fn compat(record: &Value) -> Compat {
     match record["interpreter"].as_str() {

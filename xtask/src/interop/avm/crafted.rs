@@ -79,9 +79,6 @@ pub(super) fn all() -> Vec<Crafted> {
         call("code-5", "integer-id", |call| {
             call.results = b"\x81\x04\x81\x01\x82\xa8ret_code\x00\xa6result\xa11".to_vec();
         }),
-        call("code-5", "text-id", |call| {
-            call.results = b"\x81\x04\x81\xa1x\x82\xa8ret_code\x00\xa6result\xa11".to_vec();
-        }),
         call("code-6", "old", |call| {
             version(call, Version::new(0, 60, 9))
         }),
