@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Play only the scenario with this number.
     #[arg(long)]
     scenario: Option<u64>,
+    /// Play this script instead of random ones, in orders of events that go with the seed.
+    #[arg(long)]
+    script: Option<String>,
     /// Go on after a difference until this many are found.
     #[arg(long, default_value_t = 1)]
     differences: usize,
@@ -80,7 +83,10 @@ fn scenario(arguments: &Arguments, number: u64) -> Scenario {
     let mut random = Random::of_part(arguments.seed, number);
     let size = 4 + random.below(30);
     Scenario {
-        script: generate::script(&mut random, size),
+        script: match &arguments.script {
+            Some(script) => script.clone(),
+            None => generate::script(&mut random, size),
+        },
         seed: random.next(),
         steps: SCENARIO_STEPS,
         carry: Carry::Mixed,

@@ -52,7 +52,7 @@ pub(super) enum Carry {
 pub(super) struct Played {
     /// Calls that were made of both.
     pub(super) steps: usize,
-    /// The deliberate deviations that were met, each with who ran, on what.
+    /// The deliberate deviations that were met, each with what led to it.
     pub(super) deviations: Vec<(&'static Deviation, String)>,
     /// What differs, where both do not agree.
     pub(super) difference: Option<Difference>,
@@ -268,7 +268,9 @@ impl Network {
         match answers.verdict {
             Verdict::Same => {}
             Verdict::Deviation(deviation) => {
-                played.deviations.push((deviation, action));
+                let ours = &answers.ours;
+                let met = format!("{action}, ours: {} {}", ours.ret_code, ours.error_message);
+                played.deviations.push((deviation, met));
                 return Ok(None);
             }
             Verdict::Different(what) => {
