@@ -245,10 +245,10 @@ fn settle_survivors(step: &mut Value) {
     }
     for (number, first) in keys.iter().filter(|(key, _)| key.is_number()) {
         let text = number.to_string();
-        let Some(at) = keys.iter().position(|(key, _)| *key == text.as_str()) else {
+        let same_text = |(_, (key, _)): &(usize, &(Value, Vec<Value>))| *key == text.as_str();
+        let Some((at, (_, second))) = keys.iter().enumerate().find(same_text) else {
             continue;
         };
-        let second = &keys[at].1;
         let number_at = keys.iter().position(|(key, _)| key == number);
         let survivor = if number_at > Some(at) { first } else { second };
         settle(step, &text, [first, second], survivor);
@@ -259,9 +259,9 @@ fn settle_survivors(step: &mut Value) {
 fn canon_elements(trace: &Value) -> impl Iterator<Item = &Value> {
     let states = trace.as_array().into_iter().flatten();
     states
-        .filter_map(|state| state["canon"]["values"].as_array())
+        .filter_map(|state| state.pointer("/canon/values")?.as_array())
         .flatten()
-        .map(|element| &element["value"])
+        .filter_map(|element| element.get("value"))
 }
 
 /// Replaces the field `name` of objects where it holds the values of one of the candidates.
@@ -270,10 +270,10 @@ fn settle(value: &mut Value, name: &str, candidates: [&Vec<Value>; 2], survivor:
     while let Some(value) = open.pop() {
         match value {
             Value::Object(fields) => {
-                if let Some(field) = fields.get_mut(name) {
-                    if candidates.iter().any(|values| *field == json!(values)) {
-                        *field = json!(survivor);
-                    }
+                if let Some(field) = fields.get_mut(name)
+                    && candidates.iter().any(|values| *field == json!(values))
+                {
+                    *field = json!(survivor);
                 }
                 open.extend(fields.values_mut());
             }

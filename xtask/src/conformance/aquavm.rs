@@ -301,11 +301,14 @@ pub(crate) fn compare(
         };
     }
     let mut ours = decoded(&outcome.data)?;
-    let version = ours["interpreter_version"].as_str().unwrap_or_default();
-    let written_by_0_63 = version == Compat::V0_63.interpreter_version().to_string();
-    if written_by_0_63 && let Some(theirs) = expected.get("interpreter_version") {
+    let own_version = Compat::V0_63.interpreter_version().to_string();
+    if let (Some(version), Some(theirs)) = (
+        ours.get_mut("interpreter_version"),
+        expected.get("interpreter_version"),
+    ) && *version == own_version.as_str()
+    {
         // Each of the published interpreters up to 0.63 names itself.
-        ours["interpreter_version"] = theirs.clone();
+        theirs.clone_into(version);
     }
     same_data(&ours, expected)
 }

@@ -243,7 +243,7 @@ impl Network {
             }
             let call = self.call(turn.peer, turn.current, &turn.results);
             let used = turn.results;
-            let Some((ours, theirs)) =
+            let Some([ours, theirs]) =
                 self.step(reference, call, turn.action, &mut played, observer)?
             else {
                 break;
@@ -262,7 +262,7 @@ impl Network {
         action: String,
         played: &mut Played,
         observer: Observer<'_>,
-    ) -> Result<Option<(Outcome<Vec<u8>>, Outcome<Vec<u8>>)>, String> {
+    ) -> Result<Option<[Outcome<Vec<u8>>; 2]>, String> {
         played.steps += 1;
         let answers = both::call(reference, &call)?;
         match answers.verdict {
@@ -285,7 +285,7 @@ impl Network {
         }
         observer(&call, &answers.theirs);
         Ok(match answers.theirs {
-            Ended::Outcome(theirs) => Some((answers.ours, theirs)),
+            Ended::Outcome(theirs) => Some([answers.ours, theirs]),
             Ended::Trapped(_) => None,
         })
     }

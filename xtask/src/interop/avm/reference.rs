@@ -55,8 +55,9 @@ impl Reference {
             version: String::new(),
         };
         let ready = reference.receive()?;
-        reference.version = ready["interpreter"]
-            .as_str()
+        reference.version = ready
+            .get("interpreter")
+            .and_then(Value::as_str)
             .ok_or_else(|| format!("the driver is not ready: {ready}"))?
             .to_owned();
         Ok(reference)
@@ -92,10 +93,10 @@ impl Reference {
         });
         writeln!(self.input, "{request}").map_err(|error| format!("driver: {error}"))?;
         let response = self.receive()?;
-        if let Some(trap) = response["trap"].as_str() {
+        if let Some(trap) = response.get("trap").and_then(Value::as_str) {
             return Ok(Ended::Trapped(trap.to_owned()));
         }
-        outcome(&response["outcome"])
+        outcome(response.get("outcome").unwrap_or(&Value::Null))
             .map(Ended::Outcome)
             .map_err(|error| format!("driver: {error}: {response}"))
     }
