@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "laws/network.rs"]
 mod network;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
 //! Shows what a particle proves: who executed which step, what the signatures cover and what they
 //! do not. Reads the particle as it travels (one frame), asks nobody and needs no key.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -94,10 +93,8 @@ fn inspect(particle: &Particle, step: Option<usize>) -> Result<Timeline> {
         notes: Vec::new(),
     };
     let shown = step.map_or(whole.steps.len(), |step| step.min(whole.steps.len()));
-    timeline.entries = whole.steps[..shown]
-        .iter()
-        .map(|step| timeline.entry(step))
-        .collect();
+    let steps = whole.steps.iter().take(shown);
+    timeline.entries = steps.map(|step| timeline.entry(step)).collect();
     timeline.notes = match step {
         None => timeline.ending(&whole),
         Some(step) => {
@@ -245,26 +242,24 @@ fn page(timeline: &Timeline) -> String {
          ol{list-style:none;padding:0}li{border-left:4px solid #c60;margin:.6em 0;padding-left:1em}\
          li.signed{border-color:#080}p{margin:0;overflow-wrap:anywhere;color:#444}</style>\n",
     );
-    // Writing to a String does not fail.
-    let _ = writeln!(page, "<h1>{}</h1>", escaped(&timeline.title));
+    page.push_str(&format!("<h1>{}</h1>\n", escaped(&timeline.title)));
     for (index, peer) in timeline.peers.iter().enumerate() {
-        let _ = writeln!(page, "<p>P{index} = {}", escaped(peer));
+        page.push_str(&format!("<p>P{index} = {}\n", escaped(peer)));
     }
     page.push_str("<ol>\n");
     for entry in &timeline.entries {
         let class = if entry.signed { "signed" } else { "unsigned" };
-        let _ = writeln!(
-            page,
-            "<li class=\"{class}\"><b>{}</b>",
+        page.push_str(&format!(
+            "<li class=\"{class}\"><b>{}</b>\n",
             escaped(&entry.line)
-        );
+        ));
         for detail in &entry.details {
-            let _ = writeln!(page, "<p>{}", escaped(detail));
+            page.push_str(&format!("<p>{}\n", escaped(detail)));
         }
     }
     page.push_str("</ol>\n");
     for note in &timeline.notes {
-        let _ = writeln!(page, "<p>{}", escaped(note));
+        page.push_str(&format!("<p>{}\n", escaped(note)));
     }
     page
 }
