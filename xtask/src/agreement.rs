@@ -123,7 +123,7 @@ fn single(state: &State<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use particle::data::{FoldLore, Generations};
+    use particle::data::FoldLore;
 
     use super::*;
 

@@ -186,7 +186,11 @@ fn print(script: &str, difference: &Difference) {
     ] {
         match crate::conformance::run::decoded(bytes) {
             Ok(data) => {
-                let trace = with_names(&data["trace"].to_string());
+                let trace = data
+                    .get("trace")
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let trace = with_names(&trace);
                 let short: String = trace.chars().take(SHOWN_TRACE).collect();
                 println!("{name}: {short}");
             }
