@@ -98,8 +98,8 @@ fn scenario(arguments: &Arguments, number: u64) -> Scenario {
 fn compare(arguments: &Arguments) -> Result<bool, String> {
     let mut reference = Reference::start(&workspace_root())?;
     println!(
-        "ours against {} {}, seed {}",
-        "@fluencelabs/avm", reference.version, arguments.seed
+        "ours against @fluencelabs/avm {}, seed {}",
+        reference.version, arguments.seed
     );
     let started = Instant::now();
     let (mut steps, mut scenarios, mut differences) = (0, 0, 0);
@@ -186,6 +186,7 @@ fn print(script: &str, difference: &Difference) {
     ] {
         match crate::conformance::run::decoded(bytes) {
             Ok(data) => {
+                let data = &data;
                 let trace = with_names(&data["trace"].to_string());
                 let short: String = trace.chars().take(SHOWN_TRACE).collect();
                 println!("{name}: {short}");

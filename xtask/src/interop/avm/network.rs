@@ -162,6 +162,9 @@ pub(super) struct Network {
     limits: Option<u64>,
 }
 
+/// Ours and theirs.
+type Outcomes = (Outcome<Vec<u8>>, Outcome<Vec<u8>>);
+
 /// A step to make.
 struct Turn {
     peer: usize,
@@ -262,7 +265,7 @@ impl Network {
         action: String,
         played: &mut Played,
         observer: Observer<'_>,
-    ) -> Result<Option<(Outcome<Vec<u8>>, Outcome<Vec<u8>>)>, String> {
+    ) -> Result<Option<Outcomes>, String> {
         played.steps += 1;
         let answers = both::call(reference, &call)?;
         match answers.verdict {

@@ -54,7 +54,7 @@ impl Reference {
             output: BufReader::new(output),
             version: String::new(),
         };
-        let ready = reference.receive()?;
+        let ready = &reference.receive()?;
         reference.version = ready["interpreter"]
             .as_str()
             .ok_or_else(|| format!("the driver is not ready: {ready}"))?
@@ -91,7 +91,7 @@ impl Reference {
             },
         });
         writeln!(self.input, "{request}").map_err(|error| format!("driver: {error}"))?;
-        let response = self.receive()?;
+        let response = &self.receive()?;
         if let Some(trap) = response["trap"].as_str() {
             return Ok(Ended::Trapped(trap.to_owned()));
         }
