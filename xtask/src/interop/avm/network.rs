@@ -162,6 +162,9 @@ pub(super) struct Network {
     limits: Option<u64>,
 }
 
+/// Ours and theirs.
+type Outcomes = (Outcome<Vec<u8>>, Outcome<Vec<u8>>);
+
 /// A step to make.
 struct Turn {
     peer: usize,

@@ -256,7 +256,7 @@ fn call_results(bytes: &[u8]) -> Value {
 
 /// What comes out equal in every run: all that has no order.
 fn byte_stable(outcome: &Outcome<Vec<u8>>) -> Vec<&'static str> {
-    let record = both::record(outcome);
+    let record = &both::record(outcome);
     let few = |value: &Value| value.as_object().is_none_or(|map| map.len() < 2);
     let part = |pointer: &str| record.pointer(pointer).unwrap_or(&Value::Null);
     let stores = part("/data_json/cid_info").as_object();
