@@ -163,7 +163,7 @@ pub(super) struct Network {
 }
 
 /// Ours and theirs.
-type Outcomes = (Outcome<Vec<u8>>, Outcome<Vec<u8>>);
+type Outcomes = [Outcome<Vec<u8>>; 2];
 
 /// A step to make.
 struct Turn {
@@ -265,7 +265,7 @@ impl Network {
         action: String,
         played: &mut Played,
         observer: Observer<'_>,
-    ) -> Result<Option<[Outcome<Vec<u8>>; 2]>, String> {
+    ) -> Result<Option<Outcomes>, String> {
         played.steps += 1;
         let answers = both::call(reference, &call)?;
         match answers.verdict {
