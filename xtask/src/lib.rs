@@ -1,5 +1,6 @@
 //! Development tasks, as a library so that `xtask/tests` can call them.
 
+pub mod bench;
 pub mod ci;
 pub mod conformance;
 #[cfg(feature = "marine")]
