@@ -219,20 +219,20 @@ impl Run<'_> {
         let current = self.data(&current_envelope)?;
 
         let own_key = match &parameters.key {
-            Key::Pair(pair) => Some(pair.public_key()),
+            Key::Pair(pair) => Some(pair.as_ref()),
             Key::Raw { .. } => None,
         };
-        let signatures = if parameters.check_signatures {
+        let (signatures, own) = if parameters.check_signatures {
             current
                 .verify_stores(VerifyOptions::default())
                 .map_err(stores_error)?;
-            check_signatures(&previous, &current, &parameters.particle_id, own_key)
+            let merged = check_signatures(&previous, &current, &parameters.particle_id, own_key)
                 .map_err(|error| PreparationError::Signatures {
                     reason: error.to_string(),
-                })?
-                .signatures
+                })?;
+            (merged.signatures, merged.own)
         } else {
-            Signatures::default()
+            (Signatures::default(), None)
         };
 
         let script = script()?;
@@ -295,7 +295,11 @@ impl Run<'_> {
             stored_public_key(key.public_key()).ok_or_else(|| FarewellError::Signing {
                 reason: "the key of this peer is not an Ed25519 key".to_owned(),
             })?;
-        let signature = sign_cids(&key, &mut finished.own_cids, &parameters.particle_id);
+        particle::cid::sort(&mut finished.own_cids);
+        let signature = match own {
+            Some(own) if own.cids == finished.own_cids => own.signature,
+            _ => sign_cids(&key, &mut finished.own_cids, &parameters.particle_id),
+        };
         let mut data = Data {
             trace: finished.trace,
             last_call_request_id: finished.last_call_id,

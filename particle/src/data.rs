@@ -18,7 +18,7 @@ pub use envelope::{
     DATA_VERSION, Envelope, EnvelopeError, MIN_INTERPRETER_VERSION, VersionError, Versions,
 };
 pub use signatures::{
-    DataSignatureError, MergedSignatures, SIGNATURE_LEN, STORED_KEY_LEN, SignedCids,
+    DataSignatureError, MergedSignatures, OwnSignature, SIGNATURE_LEN, STORED_KEY_LEN, SignedCids,
     check_signatures, sign_cids, signed_message, stored_public_key,
 };
 pub use state::{CallState, FoldLore, Generations, State, StateKind, Subtrace, Subtraces};
