@@ -1,8 +1,8 @@
 //! Call requests: as values for Rust hosts, or as the bytes of the interpreter interface.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use crate::{
     json::MessagePack,
@@ -203,17 +203,40 @@ pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, 
 /// What is wrong with the bytes.
 pub fn decode_call_results(bytes: &[u8]) -> Result<CallResults, String> {
     let body = strip_prefix(bytes)?;
-    let results: BTreeMap<String, CallResult> =
+    let results: BTreeMap<CallId, CallResult> =
         rmp_serde::from_slice(body).map_err(|error| format!("Format({error:?})"))?;
-    results
+    Ok(results
         .into_iter()
-        .map(|(id, result)| {
-            let number = id
-                .parse()
-                .map_err(|_| format!("call id {id:?} is not a decimal number of 32 bits"))?;
-            Ok((number, result))
-        })
-        .collect()
+        .map(|(CallId(id), result)| (id, result))
+        .collect())
+}
+
+/// A call id, which travels as a decimal text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct CallId(u32);
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = CallId;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a decimal number of 32 bits as text")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CallId, E> {
+                text.parse().map(CallId).map_err(|_| {
+                    E::custom(format_args!(
+                        "call id {text:?} is not a decimal number of 32 bits"
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
 }
 
 /// Call results as the bytes of the interpreter interface.

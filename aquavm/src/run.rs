@@ -215,7 +215,7 @@ impl Run<'_> {
         let current = self.data(&current_envelope)?;
 
         let own_key = match &parameters.key {
-            Key::Pair(pair) => Some(pair.public_key()),
+            Key::Pair(pair) => Some(pair.as_ref()),
             Key::Raw { .. } => None,
         };
         let merged = if parameters.check_signatures {
@@ -292,7 +292,11 @@ impl Run<'_> {
             stored_public_key(key.public_key()).ok_or_else(|| FarewellError::Signing {
                 reason: "the key of this peer is not an Ed25519 key".to_owned(),
             })?;
-        let signature = sign_cids(&key, &mut finished.own_cids, &parameters.particle_id);
+        particle::cid::sort(&mut finished.own_cids);
+        let signature = match merged.own {
+            Some(own) if own.cids == finished.own_cids => own.signature,
+            _ => sign_cids(&key, &mut finished.own_cids, &parameters.particle_id),
+        };
         let mut data = Data {
             trace: finished.trace,
             last_call_request_id: finished.last_call_id,

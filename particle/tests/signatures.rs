@@ -104,8 +104,38 @@ fn honest_data_passes() {
     assert_eq!(merged.signatures, data.signatures);
     assert_eq!(merged.signed.get(&network.peers[0].id).len(), 2);
     let own = KeyPair::from_seed(&[1; 32]);
-    let with_own_key = check_signatures(&data, &data, PARTICLE, Some(own.public_key()));
-    assert_eq!(with_own_key, Ok(merged));
+    let with_own_key = check_signatures(&data, &data, PARTICLE, Some(&own)).unwrap();
+    assert_eq!(with_own_key.signatures, merged.signatures);
+    assert_eq!(with_own_key.signed, merged.signed);
+    // What was made to check the signature in the data is that signature.
+    let made = with_own_key.own.unwrap();
+    assert_eq!(made.cids, merged.signed.get(&network.peers[0].id));
+    assert_eq!(made.signature, network.peers[0].stored_signature);
+}
+
+#[test]
+fn a_forged_own_signature_is_refused() {
+    let mut network = network(&[(1, &["1", "2"]), (2, &["3"])], PARTICLE);
+    if let Some(byte) = network.peers[0].stored_signature.last_mut() {
+        *byte ^= 1;
+    }
+    let data = network.data();
+    let own = KeyPair::from_seed(&[1; 32]);
+    for key in [None, Some(&own)] {
+        let refused = check_signatures(&Data::default(), &data, PARTICLE, key);
+        assert!(refused.is_err());
+    }
+}
+
+#[test]
+fn many_own_results_are_verified() {
+    let results: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    let results: Vec<&str> = results.iter().map(String::as_str).collect();
+    let network = network(&[(1, &results)], PARTICLE);
+    let own = KeyPair::from_seed(&[1; 32]);
+    let merged = check_signatures(&Data::default(), &network.data(), PARTICLE, Some(&own)).unwrap();
+    assert_eq!(merged.own, None);
+    assert_eq!(merged.signed.get(&network.peers[0].id).len(), 200);
 }
 
 #[test]

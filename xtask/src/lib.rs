@@ -2,6 +2,7 @@
 
 pub mod agreement;
 mod base64;
+pub mod bench;
 pub mod ci;
 pub mod conformance;
 #[cfg(feature = "marine")]

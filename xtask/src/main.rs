@@ -16,6 +16,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure our crates against the published programs.
+    #[command(subcommand)]
+    Bench(xtask::bench::Arguments),
     /// Run every check that a change must pass.
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
@@ -38,6 +41,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
+        Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
         #[cfg(feature = "marine")]

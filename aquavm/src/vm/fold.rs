@@ -1,6 +1,6 @@
 //! `fold` and `next`.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
 
 use bumpalo::Bump;
 use particle::{Tetraplet, data::Provenance};
@@ -36,6 +36,8 @@ pub(super) enum Items<'x> {
         /// Tetraplet of the array.
         origin: &'x Origin<'x>,
         provenance: Provenance<'x>,
+        /// Tetraplet of the element that was asked for last, which bodies ask for again and again.
+        recent: Cell<Option<(usize, &'x Origin<'x>)>>,
     },
     /// Elements of a canon stream.
     Canon(&'x [Aggregate<'x>]),
@@ -94,10 +96,15 @@ impl<'x> Items<'x> {
     pub(super) fn origin(&self, arena: &'x Bump, index: usize) -> &'x Origin<'x> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.origin,
-            (Self::Array { origin, .. }, None) => {
+            (Self::Array { origin, recent, .. }, None) => {
+                if let Some((_, origin)) = recent.get().filter(|(of, _)| *of == index) {
+                    return origin;
+                }
                 let tetraplet = origin.tetraplet;
                 let lens = concat(arena, &[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
-                Origin::new(arena, Tetraplet { lens, ..tetraplet })
+                let origin = Origin::new(arena, Tetraplet { lens, ..tetraplet });
+                recent.set(Some((index, origin)));
+                origin
             }
             _ => Origin::new(arena, Tetraplet::default()),
         }
@@ -189,6 +196,7 @@ impl<'x> Vm<'x> {
             texts: json::array_items(text).collect(),
             origin: self.origin_of(iterable)?,
             provenance,
+            recent: Cell::new(None),
         })
     }
 

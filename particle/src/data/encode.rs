@@ -27,22 +27,23 @@ pub enum EncodeError {
 }
 
 /// Appends the archive of `data` to `out`, whose present length counts as offset 0.
-pub(super) fn encode(mut data: Data<'_>, out: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
-    let info = &mut data.cid_info;
-    info.values.sort();
-    info.tetraplets.sort();
-    info.canon_elements.sort();
-    info.canon_results.sort();
-    info.service_results.sort();
+pub(super) fn encode(data: &Data<'_>, out: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+    let info = &data.cid_info;
+    // Every key is written, and for a service result the hash of its arguments.
+    let texts = info.values.len()
+        + info.tetraplets.len()
+        + info.canon_elements.len()
+        + info.canon_results.len()
+        + 2 * info.service_results.len();
     let mut writer = Writer {
         base: out.len(),
         out,
         hasher: DefaultHashBuilder::default(),
-        texts: HashTable::new(),
+        texts: HashTable::with_capacity(texts),
         long_values: HashTable::new(),
         peers: HashTable::new(),
     };
-    writer.data(&data);
+    writer.data(data);
     let length = writer.position();
     if length > MAX_ARCHIVE {
         return Err(EncodeError::TooLarge { length });
@@ -164,9 +165,7 @@ impl Writer {
         self.pad();
         let at = self.position();
         for (state, part) in trace.iter().zip(parts) {
-            let end = self.out.len() + STATE;
             self.state(state, part as usize);
-            self.out.resize(end, 0);
         }
         at
     }
@@ -228,67 +227,30 @@ impl Writer {
     }
 
     fn state(&mut self, state: &State<'_>, part: usize) {
-        match state {
-            State::Par { left, right } => {
-                self.tag(0);
-                self.u32(*left);
-                self.u32(*right);
-            }
-            State::Call(call) => {
-                self.tag(1);
-                match call {
-                    CallState::SentBy(_) => {
-                        self.tag(0);
-                        self.tag(0);
-                        self.rel(part);
-                    }
-                    CallState::SentByWithId { call_id, .. } => {
-                        self.tag(0);
-                        self.tag(1);
-                        self.rel(part);
-                        self.u32(*call_id);
-                    }
-                    CallState::Scalar(cid) => {
-                        self.tag(1);
-                        self.tag(0);
-                        self.fat(part, cid.len());
-                    }
-                    CallState::Stream { cid, generation } => {
-                        self.tag(1);
-                        self.tag(1);
-                        self.fat(part, cid.len());
-                        self.u32(*generation);
-                    }
-                    CallState::Unused(cid) => {
-                        self.tag(1);
-                        self.tag(2);
-                        self.fat(part, cid.len());
-                    }
-                    CallState::Failed(cid) => {
-                        self.tag(2);
-                        self.fat(part, cid.len());
-                    }
+        let at = |field| self.offset_from(field, part);
+        let words: [u32; STATE / 4] = match state {
+            State::Par { left, right } => [tag(0), *left, *right, 0, 0, 0],
+            State::Call(call) => match call {
+                CallState::SentBy(_) => [tag(1), tag(0), tag(0), at(12), 0, 0],
+                CallState::SentByWithId { call_id, .. } => {
+                    [tag(1), tag(0), tag(1), at(12), *call_id, 0]
                 }
-            }
-            State::Fold(lore) => {
-                self.tag(2);
-                self.fat(part, lore.len());
-            }
+                CallState::Scalar(cid) => [tag(1), tag(1), tag(0), at(12), length(cid), 0],
+                CallState::Stream { cid, generation } => {
+                    [tag(1), tag(1), tag(1), at(12), length(cid), *generation]
+                }
+                CallState::Unused(cid) => [tag(1), tag(1), tag(2), at(12), length(cid), 0],
+                CallState::Failed(cid) => [tag(1), tag(2), at(8), length(cid), 0, 0],
+            },
+            State::Fold(lore) => [tag(2), at(4), lore.len() as u32, 0, 0, 0],
             State::Ap(generations) => {
-                self.tag(3);
-                self.fat(part, generations.as_slice().len());
+                let count = generations.as_slice().len() as u32;
+                [tag(3), at(4), count, 0, 0, 0]
             }
-            State::CanonSentBy(_) => {
-                self.tag(4);
-                self.tag(0);
-                self.rel(part);
-            }
-            State::Canon(cid) => {
-                self.tag(4);
-                self.tag(1);
-                self.fat(part, cid.len());
-            }
-        }
+            State::CanonSentBy(_) => [tag(4), tag(0), at(8), 0, 0, 0],
+            State::Canon(cid) => [tag(4), tag(1), at(8), length(cid), 0, 0],
+        };
+        self.words(words);
     }
 
     fn store<V>(
@@ -296,8 +258,9 @@ impl Writer {
         store: &Store<'_, V>,
         write: fn(&mut Self, &V) -> usize,
     ) -> (usize, usize) {
+        let sorted = store.sorted();
         let mut parts = Vec::with_capacity(store.len());
-        for (key, value) in store.iter() {
+        for (key, value) in sorted.iter() {
             if self.position() > MAX_ARCHIVE {
                 // To be refused at the end; what is shared in memory must not fill it here.
                 break;
@@ -307,9 +270,12 @@ impl Writer {
         }
         self.pad();
         let at = self.position();
-        for ((key, _), (key_at, value_at)) in store.iter().zip(parts) {
-            self.fat(key_at as usize, key.len());
-            self.rel(value_at as usize);
+        for ((key, _), (key_at, value_at)) in sorted.iter().zip(parts) {
+            self.words([
+                self.offset_from(0, key_at as usize),
+                key.len() as u32,
+                self.offset_from(8, value_at as usize),
+            ]);
         }
         (at, store.len())
     }
@@ -378,20 +344,24 @@ impl Writer {
     fn element(&mut self, element: &CanonElement<'_>) -> usize {
         let value = self.text(element.value);
         let tetraplet = self.text(element.tetraplet);
-        let (tag, provenance) = match element.provenance {
+        let (number, provenance) = match element.provenance {
             Provenance::Literal => (0, None),
-            Provenance::ServiceResult(cid) => (1, Some((self.text(cid), cid.len()))),
-            Provenance::Canon(cid) => (2, Some((self.text(cid), cid.len()))),
+            Provenance::ServiceResult(cid) => (1, Some((self.text(cid), length(cid)))),
+            Provenance::Canon(cid) => (2, Some((self.text(cid), length(cid)))),
         };
         self.pad();
         let at = self.position();
-        self.fat(value, element.value.len());
-        self.fat(tetraplet, element.tetraplet.len());
-        self.tag(tag);
-        match provenance {
-            Some((cid, length)) => self.fat(cid, length),
-            None => self.out.extend_from_slice(&[0; 8]),
-        }
+        let [cid, cid_length] =
+            provenance.map_or([0; 2], |(cid, length)| [self.offset_from(20, cid), length]);
+        self.words([
+            self.offset_from(0, value),
+            length(element.value),
+            self.offset_from(8, tetraplet),
+            length(element.tetraplet),
+            tag(number),
+            cid,
+            cid_length,
+        ]);
         at
     }
 
@@ -519,18 +489,19 @@ impl Writer {
         at
     }
 
-    fn tag(&mut self, tag: u8) {
-        self.out.extend_from_slice(&[tag, 0, 0, 0]);
+    /// Appends numbers at once.
+    fn words<const N: usize>(&mut self, words: [u32; N]) {
+        self.out
+            .extend_from_slice(words.map(u32::to_be_bytes).as_flattened());
     }
 
     fn fat(&mut self, target: usize, count: usize) {
-        self.rel(target);
-        self.u32(count as u32);
+        self.words([self.offset_from(0, target), count as u32]);
     }
 
-    fn rel(&mut self, target: usize) {
-        let offset = self.offset(target);
-        self.out.extend_from_slice(&offset.to_be_bytes());
+    /// The offset in a field that comes `field` bytes from here.
+    fn offset_from(&self, field: usize, target: usize) -> u32 {
+        target.wrapping_sub(self.position() + field) as u32
     }
 
     /// What leads from here to `target`; wraps only where the archive is refused at the end.
@@ -556,6 +527,15 @@ impl Writer {
 const INLINE: usize = 7;
 /// Shortest value text that is looked for among those already written.
 const LONG_VALUE: usize = 1024;
+
+/// A tag and the padding behind it.
+const fn tag(tag: u8) -> u32 {
+    (tag as u32) << 24
+}
+
+fn length(text: &str) -> u32 {
+    text.len() as u32
+}
 
 fn part(out: &[u8], base: usize, at: u32, length: u32) -> &[u8] {
     let start = base + at as usize;

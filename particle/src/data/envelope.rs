@@ -142,7 +142,7 @@ impl<'a> Data<'a> {
     /// When the archive would be too large for its offsets.
     pub fn encode_archive(self) -> Result<Vec<u8>, EncodeError> {
         let out = encode::buffer(&self, 0);
-        encode::encode(self, out)
+        encode::encode(&self, out)
     }
 
     /// Writes envelope and archive. The same content gives the same bytes.
@@ -155,7 +155,7 @@ impl<'a> Data<'a> {
         // The width of the length is a guess until the length is known.
         push_header(&mut out, versions, estimate);
         let guessed = out.len();
-        let mut out = encode::encode(self, out)?;
+        let mut out = encode::encode(&self, out)?;
         let length = out.len() - guessed;
         let mut header = Vec::with_capacity(guessed + 4);
         push_header(&mut header, versions, length);

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::{CallState, Data, Signatures, State};
-use crate::{KeyPair, PublicKey, SignatureError, Signer as _, Verifier as _};
+use crate::{KeyPair, PublicKey, SignatureError, Signer as _, Verifier as _, cid};
 
 /// Length of a stored Ed25519 key: format byte and raw key.
 pub const STORED_KEY_LEN: usize = 33;
@@ -78,6 +78,10 @@ pub enum DataSignatureError {
     },
 }
 
+/// Signing reads the message twice and verifying once: with more CIDs than these, verifying is the
+/// cheaper check.
+const MAX_SIGNED_AGAIN: usize = 128;
+
 /// The CIDs that each peer answers for: a multiset by peer id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedCids<'a> {
@@ -91,6 +95,17 @@ pub struct MergedSignatures<'a> {
     pub signatures: Signatures<'a>,
     /// Which CIDs those signatures stand for.
     pub signed: SignedCids<'a>,
+    /// A signature of this peer that was made again to check the one in current data.
+    pub own: Option<OwnSignature<'a>>,
+}
+
+/// What this peer signed, and the signature as data store it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnSignature<'a> {
+    /// The CIDs in ascending order.
+    pub cids: Vec<&'a str>,
+    /// The only signature that this library makes over them.
+    pub signature: [u8; SIGNATURE_LEN],
 }
 
 impl<'a> SignedCids<'a> {
@@ -102,7 +117,7 @@ impl<'a> SignedCids<'a> {
     pub fn collect(data: &Data<'a>) -> Result<Self, DataSignatureError> {
         let mut signed = Self::unsorted(data)?;
         for cids in signed.by_peer.values_mut() {
-            cids.sort_unstable();
+            cid::sort(cids);
         }
         Ok(signed)
     }
@@ -165,7 +180,8 @@ impl<'a> SignedCids<'a> {
 /// Checks the signatures of `previous` (trusted: keys and owners only) and of `current` (all),
 /// and merges them.
 ///
-/// `own_key` is the key of this peer, known to be well-formed.
+/// `own_key` is the key of this peer. A short message that it signed is signed again, which is
+/// cheaper than verifying; another signature than that one is verified like any other.
 ///
 /// # Errors
 /// See [`DataSignatureError`].
@@ -173,18 +189,25 @@ pub fn check_signatures<'a>(
     previous: &Data<'a>,
     current: &Data<'a>,
     particle_id: &str,
-    own_key: Option<&PublicKey>,
+    own_key: Option<&KeyPair>,
 ) -> Result<MergedSignatures<'a>, DataSignatureError> {
     let mut keys = Keys::default();
-    if let Some(key) = own_key
-        && let Some(stored) = stored_public_key(key)
-    {
-        keys.add_known(&stored, key);
+    let own_key = own_key.and_then(|key| Some((stored_public_key(key.public_key())?, key)));
+    if let Some((stored, key)) = &own_key {
+        keys.add_known(stored, key.public_key());
     }
     let previous_signed = Side::new(previous, &mut keys)?;
     let current_signed = Side::new(current, &mut keys)?;
-    current_signed.verify(&keys, particle_id)?;
-    merge(previous_signed, current_signed, &keys)
+    let own = match &own_key {
+        Some((stored, key)) => current_signed.signed_again(stored, key, particle_id),
+        None => None,
+    };
+    let verified = own
+        .as_ref()
+        .and_then(|own| Some((own_key.as_ref()?.0.as_slice(), own.signature.as_slice())));
+    current_signed.verify(&keys, particle_id, verified)?;
+    let merged = merge(previous_signed, current_signed, &keys)?;
+    Ok(MergedSignatures { own, ..merged })
 }
 
 /// The message that a peer signs: its CIDs (ascending) and the particle id, each with its length.
@@ -202,7 +225,7 @@ pub fn signed_message(cids: &[&str], particle_id: &str) -> Vec<u8> {
 
 /// Signs `cids`, which are sorted in place; the result is what the data stores.
 pub fn sign_cids(key: &KeyPair, cids: &mut [&str], particle_id: &str) -> [u8; SIGNATURE_LEN] {
-    cids.sort_unstable();
+    cid::sort(cids);
     let signature = key.sign(&signed_message(cids, particle_id));
     let mut stored = [ED25519; SIGNATURE_LEN];
     for (to, from) in stored.iter_mut().skip(1).zip(signature.as_bytes()) {
@@ -307,8 +330,33 @@ impl<'a> Side<'a> {
         DataSignatureError::NoKey { peer_id }
     }
 
-    fn verify(&self, keys: &Keys, particle_id: &str) -> Result<(), DataSignatureError> {
+    /// The signature of this peer over what it signed, where that is short and signed.
+    fn signed_again(
+        &self,
+        stored_key: &[u8],
+        key: &KeyPair,
+        particle_id: &str,
+    ) -> Option<OwnSignature<'a>> {
+        self.signatures.get(stored_key)?;
+        let mut cids = self.signed.get(&key.peer_id().to_string()).to_vec();
+        if cids.len() > MAX_SIGNED_AGAIN {
+            return None;
+        }
+        let signature = sign_cids(key, &mut cids, particle_id);
+        Some(OwnSignature { cids, signature })
+    }
+
+    /// `verified` is a key with the one signature of it that needs no check.
+    fn verify(
+        &self,
+        keys: &Keys,
+        particle_id: &str,
+        verified: Option<(&[u8], &[u8])>,
+    ) -> Result<(), DataSignatureError> {
         for (stored_key, stored) in self.signatures.iter() {
+            if verified == Some((stored_key, stored)) {
+                continue;
+            }
             let (key, peer_id) = keys.get(stored_key)?;
             let cids = self.signed.get(peer_id);
             let mismatch = |reason: String| DataSignatureError::Mismatch {
@@ -378,7 +426,11 @@ fn merge<'a>(
             signed.by_peer.extend(theirs);
         }
     }
-    Ok(MergedSignatures { signatures, signed })
+    Ok(MergedSignatures {
+        signatures,
+        signed,
+        own: None,
+    })
 }
 
 /// Whether the sorted list `smaller` is a part of the sorted list `larger`, with multiplicity.

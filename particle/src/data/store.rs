@@ -4,7 +4,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-use crate::Tetraplet;
+use crate::{Tetraplet, cid::order_prefix};
 
 /// The five stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct CanonResult<'a> {
 
 /// Contents by the text of their CID; two spellings of one CID are two keys.
 ///
-/// Entries keep the order of insertion until [`Store::sort`]; an entry that is inserted again
+/// Entries keep the order of insertion; an entry that is inserted again
 /// replaces the older one in its place.
 #[derive(Clone)]
 pub struct Store<'a, V> {
@@ -178,26 +178,22 @@ impl<'a, V> Store<'a, V> {
         self.entries.iter().map(|(cid, value)| (*cid, value))
     }
 
-    /// Sorts the entries by the bytes of their keys: the order in which they are written.
-    pub fn sort(&mut self) {
-        if self
+    /// The entries in the order of the bytes of their keys: the order in which they are written.
+    pub(super) fn sorted(&self) -> Sorted<'_, 'a, V> {
+        let mut order: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| (order_prefix(entry.0), entry))
+            .collect();
+        if !self
             .entries
             .is_sorted_by(|(left, _), (right, _)| left <= right)
         {
-            return;
+            order.sort_unstable_by(|(left, (left_cid, _)), (right, (right_cid, _))| {
+                left.cmp(right).then_with(|| left_cid.cmp(right_cid))
+            });
         }
-        // A merged store is a few sorted runs, which a stable sort only has to join.
-        self.entries.sort_by_key(|(cid, _)| *cid);
-        let Self {
-            entries,
-            index,
-            hasher,
-        } = self;
-        index.clear();
-        for (position, (cid, _)) in (0_u32..).zip(entries.iter()) {
-            let rehash = |&at: &u32| hash_at(entries, hasher, at);
-            index.insert_unique(hasher.hash_one(cid), position, rehash);
-        }
+        Sorted(order)
     }
 
     fn find(&self, hash: u64, cid: &str) -> Option<usize> {
@@ -207,6 +203,15 @@ impl<'a, V> Store<'a, V> {
                 .is_some_and(|(key, _)| *key == cid)
         };
         self.index.find(hash, same).map(|&at| at as usize)
+    }
+}
+
+/// The entries of a store in order, each behind the prefix of its key.
+pub(super) struct Sorted<'s, 'a, V>(Vec<(u64, &'s (&'a str, V))>);
+
+impl<'s, 'a, V> Sorted<'s, 'a, V> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'s V)> {
+        self.0.iter().map(|(_, (cid, value))| (*cid, value))
     }
 }
 
@@ -313,11 +318,11 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_counts() {
-        let mut store: Store<'_, u8> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
+        let store: Store<'_, u8> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
         assert_eq!(store.len(), 2);
         assert_eq!(store.get("b"), Some(&3));
-        store.sort();
-        assert_eq!(store.iter().collect::<Vec<_>>(), [("a", &2), ("b", &3)]);
+        let sorted: Vec<_> = store.sorted().iter().collect();
+        assert_eq!(sorted, [("a", &2), ("b", &3)]);
         assert_eq!(store.get("a"), Some(&2));
         assert_eq!(store.get("c"), None);
         let signatures: Signatures<'_> = [(&b"k"[..], &b"1"[..]), (b"a", b"2"), (b"k", b"3")]
@@ -325,6 +330,29 @@ mod tests {
             .collect();
         assert_eq!(signatures.len(), 2);
         assert_eq!(signatures.get(b"k"), Some(&b"3"[..]));
+    }
+
+    #[test]
+    fn keys_sort_by_their_bytes() {
+        let mut keys = vec![
+            "",
+            "a",
+            "bagaaiera2",
+            "bagaaihra",
+            "bagaaihra2",
+            "bagaaihra22222222",
+            "bagaaihra222222222",
+            "bagaaihra222222223",
+            "bagaaihraz",
+            "bagaaihraé",
+            "bagaaihs",
+            "z",
+            "\u{10ffff}",
+        ];
+        keys.reverse();
+        let store: Store<'_, ()> = keys.iter().map(|key| (*key, ())).collect();
+        keys.sort_unstable();
+        assert!(store.sorted().iter().map(|(key, ())| key).eq(keys));
     }
 
     #[test]
