@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_counts() {
-        let mut store: Store<'_, u8> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
+        let store: Store<'_, u8> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
         assert_eq!(store.len(), 2);
         assert_eq!(store.get("b"), Some(&3));
         let sorted: Vec<_> = store.sorted().iter().collect();
