@@ -143,6 +143,45 @@ impl Shared {
     }
 }
 
+/// Shared parts that were read, found by their offsets in constant time: a search would make large
+/// archives slow, because every step of it misses the caches.
+#[derive(Default)]
+struct SharedParts {
+    /// With ascending offsets; at one offset every kind once at most.
+    parts: Vec<(u32, Shared)>,
+    /// By block of the archive: how many parts begin before it.
+    blocks: Vec<u32>,
+}
+
+impl SharedParts {
+    /// Bytes of a block, as a shift: few parts, so that they are looked at one by one.
+    const BLOCK: u32 = 8;
+
+    /// Adds a part that begins at or after the last one.
+    fn push(&mut self, position: u32, shared: Shared) {
+        let same = |part: &&(u32, Shared)| part.0 == position;
+        let mut here = self.parts.iter().rev().take_while(same);
+        if here.any(|(_, kind)| *kind == shared) {
+            return;
+        }
+        let blocks = (position >> Self::BLOCK) as usize + 1;
+        if self.blocks.len() < blocks {
+            self.blocks.resize(blocks, self.parts.len() as u32);
+        }
+        self.parts.push((position, shared));
+    }
+
+    fn contains(&self, position: u32, shared: Shared) -> bool {
+        let block = (position >> Self::BLOCK) as usize;
+        let first = self.blocks.get(block).copied().unwrap_or(u32::MAX);
+        let parts = self.parts.get(first as usize..).unwrap_or_default();
+        parts
+            .iter()
+            .take_while(|(at, _)| *at <= position)
+            .any(|part| *part == (position, shared))
+    }
+}
+
 type Result<T> = std::result::Result<T, ArchiveError>;
 
 pub(super) fn decode(archive: &[u8]) -> Result<Data<'_>> {
@@ -157,7 +196,7 @@ pub(super) fn decode(archive: &[u8]) -> Result<Data<'_>> {
         start: 0,
         end: root,
         revisit: false,
-        shared: Vec::new(),
+        shared: SharedParts::default(),
         long_texts: HashMap::new(),
         canon_values: HashMap::new(),
     };
@@ -171,8 +210,7 @@ struct Reader<'a> {
     end: usize,
     /// Set while a shared part is read again, whose order is known to be right.
     revisit: bool,
-    /// Shared parts that were read, with ascending offsets.
-    shared: Vec<(u32, Shared)>,
+    shared: SharedParts,
     long_texts: HashMap<(usize, usize), &'a str>,
     canon_values: HashMap<usize, Arc<[&'a str]>>,
 }
@@ -387,7 +425,7 @@ impl<'a> Reader<'a> {
         let entered = self.enter(shared.name(), target, size)?;
         let value = read(self, target)?;
         self.leave(entered);
-        self.shared.push((target as u32, shared));
+        self.shared.push(target as u32, shared);
         Ok(value)
     }
 
@@ -400,7 +438,7 @@ impl<'a> Reader<'a> {
             self.find_shared(target, Shared::Text)?;
         } else {
             self.owned("shared text", target, length)?;
-            self.shared.push((target as u32, Shared::Text));
+            self.shared.push(target as u32, Shared::Text);
         }
         self.utf8(target, length)
     }
@@ -412,18 +450,13 @@ impl<'a> Reader<'a> {
     }
 
     fn find_shared(&self, target: usize, shared: Shared) -> Result<()> {
-        let found = self
-            .shared
-            .binary_search_by_key(&(target as u64), |&(position, _)| u64::from(position))
-            .ok()
-            .and_then(|index| self.shared.get(index));
-        match found {
-            Some(&(_, kind)) if kind == shared => Ok(()),
-            _ => Err(ArchiveError::NotShared {
-                what: shared.name(),
-                position: target,
-            }),
+        if self.shared.contains(target as u32, shared) {
+            return Ok(());
         }
+        Err(ArchiveError::NotShared {
+            what: shared.name(),
+            position: target,
+        })
     }
 
     /// Reads a string field: up to 7 bytes are in the field itself.
@@ -630,5 +663,29 @@ fn within_limit(what: &'static str, position: usize, length: usize) -> Result<()
             position,
             length,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_parts_are_found() {
+        let mut parts = SharedParts::default();
+        assert!(!parts.contains(0, Shared::Text));
+        let offsets = [0, 3, 255, 256, 5000, 5001, 100_000];
+        for position in offsets {
+            parts.push(position, Shared::Text);
+            parts.push(position, Shared::Text);
+        }
+        parts.push(100_000, Shared::Value);
+        assert_eq!(parts.parts.len(), offsets.len() + 1);
+        for position in 0..100_300 {
+            let expected = offsets.contains(&position);
+            assert_eq!(parts.contains(position, Shared::Text), expected);
+        }
+        assert!(parts.contains(100_000, Shared::Value));
+        assert!(!parts.contains(5000, Shared::Value));
     }
 }
