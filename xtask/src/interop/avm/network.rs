@@ -1,7 +1,7 @@
 //! A small network in which one particle travels: peers run its script on both interpreters, and
 //! one of the two outcomes goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aquavm::{
     CallResult, CallResults, Compat, Key, Limits, Outcome, RunParameters, decode_call_requests,
@@ -17,7 +17,7 @@ use super::{
     reference::{Ended, Reference},
     services,
 };
-use crate::conformance::run::Call;
+use crate::conformance::run::{Call, decoded};
 
 /// Names of the peers; a script writes `@A`.
 const NAMES: [char; 4] = ['A', 'B', 'C', 'D'];
@@ -157,6 +157,8 @@ pub(super) struct Network {
     peers: Vec<Peer>,
     /// All data that were ever sent.
     seen: Vec<Vec<u8>>,
+    /// What the data in `seen` hold.
+    contents: BTreeSet<String>,
     particle_id: String,
     /// Small soft limits for all sizes.
     limits: Option<u64>,
@@ -200,6 +202,7 @@ impl Network {
             ids,
             peers,
             seen: Vec::new(),
+            contents: BTreeSet::new(),
             particle_id: format!("particle-{:x}", scenario.seed),
             limits,
         }
@@ -424,8 +427,12 @@ impl Network {
             target.inbox.push(outcome.data.clone());
         }
         // Old data are worth keeping only while they are few.
-        if !self.seen.contains(&outcome.data) && !outcome.data.is_empty() && self.seen.len() < 40 {
-            self.seen.push(outcome.data);
+        if !outcome.data.is_empty() && self.seen.len() < 40 {
+            // Their bytes come in random order; the choice of strays must not depend on it.
+            let content = decoded(&outcome.data)?.to_string();
+            if self.contents.insert(content) {
+                self.seen.push(outcome.data);
+            }
         }
         Ok(())
     }
