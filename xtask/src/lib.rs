@@ -1,7 +1,6 @@
 //! Development tasks, as a library so that `xtask/tests` can call them.
 
 pub mod agreement;
-mod base64;
 pub mod bench;
 pub mod ci;
 pub mod conformance;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use aquavm::{Compat, Key, Limits, Outcome, RunParameters};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     read_text,
     run::{Call, decoded, requests, same, same_data},
 };
-use crate::base64;
 
 /// Replays `files`.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
@@ -190,7 +190,9 @@ fn bytes(value: &Value) -> Result<Vec<u8>, String> {
         return Ok(vec![byte as u8; times]);
     }
     let text = value.as_str().ok_or_else(|| format!("no bytes: {value}"))?;
-    base64::decode(text)
+    BASE64
+        .decode(text.as_bytes())
+        .map_err(|error| error.to_string())
 }
 
 fn parameters(

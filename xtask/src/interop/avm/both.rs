@@ -1,18 +1,16 @@
 //! One call, made of both interpreters, and what differs.
 
 use aquavm::Outcome;
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::{
     deviations::{self, Deviation},
     reference::{Ended, Reference},
 };
-use crate::{
-    base64,
-    conformance::{
-        aquavm::{compare, has_new_data},
-        run::{Call, decoded, requests},
-    },
+use crate::conformance::{
+    aquavm::{compare, has_new_data},
+    run::{Call, decoded, requests},
 };
 
 /// What both made of a call.
@@ -80,10 +78,10 @@ pub(super) fn record(outcome: &Outcome<Vec<u8>>) -> Value {
     json!({
         "ret_code": outcome.ret_code,
         "error_message": outcome.error_message,
-        "data": base64::encode(&outcome.data),
+        "data": BASE64.encode(&outcome.data),
         "data_json": data,
         "call_requests": requests,
-        "call_requests_raw": base64::encode(&outcome.call_requests),
+        "call_requests_raw": BASE64.encode(&outcome.call_requests),
         "next_peer_pks": outcome.next_peers,
         "air_size_limit_exceeded": outcome.flags.script,
         "particle_size_limit_exceeded": outcome.flags.particle,

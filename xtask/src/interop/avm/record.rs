@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use aquavm::{Key, Outcome, decode_call_results, encode_call_results};
+use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 use particle::cid::value_cid;
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use super::{
     scenarios::{self, Meeting, Row},
 };
 use crate::{
-    base64,
     conformance::{aquavm::has_new_data, run::Call},
     tidy::workspace_root,
 };
@@ -227,10 +227,10 @@ impl<'r> Recording<'r> {
                 "call_result_size_limit": parameters.limits.call_result,
                 "hard_limit_enabled": parameters.limits.hard,
             },
-            "prev_data": base64::encode(&call.previous),
-            "data": base64::encode(&call.current),
+            "prev_data": BASE64.encode(&call.previous),
+            "data": BASE64.encode(&call.current),
             "call_results": call_results(&call.results),
-            "call_results_raw": base64::encode(&call.results),
+            "call_results_raw": BASE64.encode(&call.results),
             "outcome": both::record(outcome),
             "byte_stable": byte_stable(outcome),
         });

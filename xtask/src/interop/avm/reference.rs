@@ -9,9 +9,10 @@ use std::{
 };
 
 use aquavm::{Key, LimitFlags, Outcome};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use crate::{base64, conformance::run::Call};
+use crate::conformance::run::Call;
 
 /// What npm reads: names, versions and integrity hashes.
 const PINS: [&str; 2] = ["package.json", "package-lock.json"];
@@ -74,9 +75,9 @@ impl Reference {
         };
         let request = json!({
             "air": call.script,
-            "prev_data": base64::encode(&call.previous),
-            "data": base64::encode(&call.current),
-            "call_results": base64::encode(&call.results),
+            "prev_data": BASE64.encode(&call.previous),
+            "data": BASE64.encode(&call.current),
+            "call_results": BASE64.encode(&call.results),
             "params": {
                 "init_peer_id": parameters.init_peer_id,
                 "current_peer_id": parameters.current_peer_id,
@@ -122,7 +123,9 @@ impl Drop for Reference {
 fn outcome(record: &Value) -> Result<Outcome<Vec<u8>>, String> {
     let bytes = |name: &str| {
         let text = record[name].as_str().ok_or_else(|| format!("no {name}"))?;
-        base64::decode(text)
+        BASE64
+            .decode(text.as_bytes())
+            .map_err(|error| error.to_string())
     };
     let flag = |name: &str| record[name].as_bool().ok_or_else(|| format!("no {name}"));
     let mut next_peers = record["next_peer_pks"]
