@@ -223,7 +223,7 @@ impl<'de> Deserialize<'de> for CallId {
             type Value = CallId;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a decimal number of 32 bits as text")
+                formatter.write_str("a string")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CallId, E> {

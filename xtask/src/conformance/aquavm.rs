@@ -69,7 +69,7 @@ fn call(record: &Value) -> Result<(), String> {
     };
     let outcome = call.invoke();
     let expected = &record["outcome"];
-    compare(expected, &call.script, &outcome)?;
+    compare(expected, &call.script, compat(record), &outcome)?;
     let byte_stable = |name: &str| {
         record["byte_stable"]
             .as_array()
@@ -109,7 +109,7 @@ fn benchmark(folder: &Path) -> Result<(), String> {
     let outcome = call.invoke();
     let expected = read_text(&folder.join("outcome.json.gz"))?;
     let expected: Value = serde_json::from_str(&expected).map_err(|error| error.to_string())?;
-    compare(&expected, &call.script, &outcome)
+    compare(&expected, &call.script, Compat::V0_64, &outcome)
 }
 
 /// The inputs in a folder of `vectors/aquavm-bench`.
@@ -243,10 +243,30 @@ fn has_random_order(message: &str) -> bool {
         .any(|element| message.matches(element).count() > 1)
 }
 
+/// What a message has in common with that of another interpreter of the same line. Those up to 0.63
+/// name their own version, dump states in forms of their own, and report data that end too early in
+/// the words of their libraries.
+fn common_part(message: &str, compat: Compat) -> String {
+    if compat == Compat::V0_64 {
+        return message.to_owned();
+    }
+    let end = ["obtained", "Envelope(Syntax(\"ends", "Envelope(Invalid"]
+        .iter()
+        .filter_map(|mark| match *mark {
+            "obtained" if message.ends_with("obtained") => message.find(" but '"),
+            mark => message.find(mark),
+        })
+        .min();
+    let message = message.get(..end.unwrap_or(message.len()));
+    let (own, other) = ("version is 0.63.0 and", "version is 0.62.0 and");
+    message.unwrap_or_default().replace(other, own)
+}
+
 /// Compares by the rules of the records.
 pub(crate) fn compare(
     expected: &Value,
     script: &str,
+    compat: Compat,
     outcome: &Outcome<Vec<u8>>,
 ) -> Result<(), String> {
     same("ret_code", &json!(outcome.ret_code), &expected["ret_code"]).map_err(|difference| {
@@ -267,8 +287,8 @@ pub(crate) fn compare(
         _ if has_random_order(message) => {}
         _ => same(
             "error_message",
-            &json!(outcome.error_message),
-            &json!(message),
+            &json!(common_part(&outcome.error_message, compat)),
+            &json!(common_part(message, compat)),
         )?,
     }
     let mut peers: Vec<&str> = expected["next_peer_pks"]

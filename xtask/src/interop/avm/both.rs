@@ -1,6 +1,6 @@
 //! One call, made of both interpreters, and what differs.
 
-use aquavm::Outcome;
+use aquavm::{Compat, Outcome};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn difference(script: &str, ours: &Outcome<Vec<u8>>, theirs: &Ended) -> Option<S
             ours.ret_code, ours.error_message
         )),
         Ended::Outcome(theirs) => {
-            if let Err(difference) = compare(&record(theirs), script, ours) {
+            if let Err(difference) = compare(&record(theirs), script, Compat::V0_63, ours) {
                 return Some(difference);
             }
             (!has_new_data(theirs.ret_code) && ours.data != theirs.data)
