@@ -244,19 +244,18 @@ fn has_random_order(message: &str) -> bool {
 }
 
 /// What a message has in common with that of another interpreter of the same line. Those up to 0.63
-/// name their own version, dump states in forms of their own, and report data that end too early in
+/// name their own version, dump states in forms of their own, and say why bytes cannot be read in
 /// the words of their libraries.
 fn common_part(message: &str, compat: Compat) -> String {
     if compat == Compat::V0_64 {
         return message.to_owned();
     }
-    let end = ["obtained", "Envelope(Syntax(\"ends", "Envelope(Invalid"]
-        .iter()
-        .filter_map(|mark| match *mark {
-            "obtained" if message.ends_with("obtained") => message.find(" but '"),
-            mark => message.find(mark),
-        })
-        .min();
+    let end = match message.ends_with("obtained") {
+        true => message.find(" but '"),
+        false => ["Envelope(", "Format("]
+            .iter()
+            .find_map(|mark| message.find(mark)),
+    };
     let message = message.get(..end.unwrap_or(message.len()));
     let (own, other) = ("version is 0.63.0 and", "version is 0.62.0 and");
     message.unwrap_or_default().replace(other, own)
