@@ -2,8 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZero,
+    ops::Range,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::Instant,
 };
 
@@ -55,48 +58,68 @@ pub struct Survey {
 /// Runs the task.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let started = Instant::now();
-    let mut reference: Option<Survey> = None;
-    let mut runs = 0;
     let seeds = arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds);
-    for seed in seeds.clone() {
-        let outcome = survey(seed, arguments.peers).and_then(|survey| {
-            // Keys follow from the seed; what peers answer does not.
-            let again = reference
-                .is_none()
-                .then(|| self::survey(seed, arguments.peers));
-            if let Some(again) = again.transpose()?
-                && again.snapshot != survey.snapshot
-            {
-                return Err("the second run of the seed gives other bytes".to_owned());
-            }
-            match &reference {
-                Some(reference) => compare(reference, &survey)?,
-                None => reference = Some(survey),
-            }
-            Ok(())
-        });
-        if let Err(error) = outcome {
-            eprintln!("seed {seed} with {} peers: {error}", arguments.peers);
-            return ExitCode::FAILURE;
+    match surveys(seeds, arguments.peers) {
+        Ok(first) => {
+            println!(
+                "{} seeds with {} peers agree: {} answers each, total {}; {:.0} s in all",
+                arguments.seeds,
+                arguments.peers,
+                first.answers.len(),
+                first.total,
+                started.elapsed().as_secs_f64(),
+            );
+            ExitCode::SUCCESS
         }
-        runs += 1;
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{runs} seeds with {} peers agree: {} answers each, total {}; {:.2} s per seed",
-        arguments.peers,
-        reference.as_ref().map_or(0, |survey| survey.answers.len()),
-        reference.as_ref().map_or(0, |survey| survey.total),
-        seconds / (runs.max(1) + 1) as f64,
-    );
-    ExitCode::SUCCESS
+}
+
+/// Simulates the survey with each of the seeds, and with the first of them twice; as many at a time
+/// as there are cores. Returns what the first one came to.
+///
+/// # Errors
+/// The seed, and how its answers or bytes differ from those of the first; or that there is no seed.
+pub fn surveys(seeds: Range<u64>, peers: usize) -> Result<Survey, String> {
+    let told = |seed: u64, error: String| format!("seed {seed} with {peers} peers: {error}");
+    let first = seeds.clone().next().ok_or("no seeds")?;
+    let reference = survey(first, peers).map_err(|error| told(first, error))?;
+    let next = Mutex::new(seeds);
+    let work = || {
+        loop {
+            let seed = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(seed) = seed else { return Ok(()) };
+            survey(seed, peers)
+                .and_then(|survey| {
+                    if seed == first && survey.snapshot != reference.snapshot {
+                        return Err("the second run of the seed gives other bytes".to_owned());
+                    }
+                    // Keys follow from the seed; what peers answer does not.
+                    compare(&reference, &survey)
+                })
+                .map_err(|error| told(seed, error))?;
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err("a simulation panicked".to_owned()))
+        })
+    })?;
+    Ok(reference)
 }
 
 /// Checks that two seeds gave the same answers and the same total.
 ///
 /// # Errors
 /// What differs.
-pub fn compare(one: &Survey, other: &Survey) -> Result<(), String> {
+fn compare(one: &Survey, other: &Survey) -> Result<(), String> {
     let values = |survey: &Survey| -> BTreeSet<String> {
         survey.answers.values().map(Value::to_string).collect()
     };

@@ -253,7 +253,8 @@ fn without_ids(message: &str) -> String {
 
 fn build(root: &Path) -> Result<PathBuf, String> {
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "aquamarine-examples"])
+        // Of the whole workspace: the features of the tests, so that little is built again.
+        .args(["build", "--quiet", "--workspace"])
         .args(["--bin", "peer", "--bin", "client"])
         .current_dir(root)
         .status()
