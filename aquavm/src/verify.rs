@@ -53,6 +53,8 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     error::{PreparationError, UncatchableError},
     parameters::Compat,
@@ -75,7 +77,10 @@ pub struct Subject {
 }
 
 /// What data prove, and what they do not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Serialized it keeps the names of fields and variants, these in `snake_case`; JSON texts remain
+/// texts, as CIDs are those of their bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// What the script did, in the order of the trace.
     pub steps: Vec<Step>,
@@ -90,7 +95,7 @@ pub struct Verification {
 }
 
 /// One state of the trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// Position in the trace of the data; `None` for what the observer would do next.
     pub position: Option<u32>,
@@ -105,8 +110,9 @@ pub struct Step {
 }
 
 /// What happened in a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A call.
     Call {
@@ -125,8 +131,8 @@ pub enum Event {
     Canon {
         /// Peer that the script names.
         peer: String,
-        /// CID of the result, and the JSON texts of its elements; `None` while it is not made.
-        result: Option<(String, Vec<Arc<str>>)>,
+        /// What it fixed; `None` while it is not made.
+        result: Option<CanonResult>,
     },
     /// Two branches, with the states of each.
     Par {
@@ -144,9 +150,20 @@ pub enum Event {
     Ap,
 }
 
+/// What a canon fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CanonResult {
+    /// CID of the result, which is what is signed.
+    pub cid: String,
+    /// JSON texts of its elements.
+    #[serde(serialize_with = "texts")]
+    pub values: Vec<Arc<str>>,
+}
+
 /// What came of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum CallEnd {
     /// It returned a value.
     Returned {
@@ -155,6 +172,7 @@ pub enum CallEnd {
         /// CID of the value.
         value_cid: String,
         /// JSON text of the value.
+        #[serde(serialize_with = "text")]
         value: Arc<str>,
     },
     /// The service failed.
@@ -164,6 +182,7 @@ pub enum CallEnd {
         /// CID of the description.
         value_cid: String,
         /// JSON text with the code and the message.
+        #[serde(serialize_with = "text")]
         value: Arc<str>,
     },
     /// Somebody says that it returned this, which nobody kept.
@@ -181,8 +200,9 @@ pub enum CallEnd {
 }
 
 /// Why something of a step is not proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Unproven {
     /// Results that nothing takes are not signed.
     #[error("a result without an output is not signed: any peer may have written it")]
@@ -202,7 +222,7 @@ pub enum Unproven {
 }
 
 /// A state that the script does not reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreached {
     /// Position in the trace of the data.
     pub position: u32,
@@ -211,8 +231,9 @@ pub struct Unreached {
 }
 
 /// How far a script got.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// To its end: nothing is left to do.
     Complete,
@@ -267,6 +288,14 @@ const CAVEATS: &[&str] = &[
     "that the results belong to this script: signatures cover the particle's id only, so the \
      particle's own signature has to be checked",
 ];
+
+fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| &**text))
+}
 
 /// Says what `data` prove of the particle `subject` with this script.
 ///

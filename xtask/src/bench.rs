@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: our crates against the published programs, measured in the same run.
 
 mod aquavm;
+#[cfg(feature = "marine")]
+mod embedded;
+mod report;
 
 use std::process::ExitCode;
 
@@ -9,12 +12,19 @@ use std::process::ExitCode;
 pub enum Arguments {
     /// The interpreter, against the published native crate and the published Wasm module.
     Aquavm(aquavm::Arguments),
+    /// The interpreter as a Wasm module in our engines.
+    #[cfg(feature = "marine")]
+    Embedded(embedded::Arguments),
 }
 
 /// Runs the task.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Arguments::Aquavm(arguments) = arguments;
-    match aquavm::run(arguments) {
+    let done = match arguments {
+        Arguments::Aquavm(arguments) => aquavm::run(arguments),
+        #[cfg(feature = "marine")]
+        Arguments::Embedded(arguments) => embedded::run(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use aquavm::{Compat, Key, LimitFlags, Outcome, RunParameters};
+use aquavm::{Compat, Key, LimitFlags, Outcome, RunParameters, verify::Subject};
 use marine_runtime::{
     Control, DEFAULT_STACK_SIZE, Engine,
     backend::{CompileOptions, CompiledModule, FunctionId, MemoryId, Store},
@@ -124,10 +124,11 @@ impl Module {
             let (function, _) = found.ok_or_else(|| format!("the module has no {name}"))?;
             Ok::<_, String>(function)
         };
-        let [interface, allocate, invoke, free] = [
+        let [interface, allocate, invoke, verify, free] = [
             function("aquavm_interface")?,
             function("aquavm_allocate")?,
             function("aquavm_invoke")?,
+            function("aquavm_verify")?,
             function("aquavm_free")?,
         ];
         let memory = store
@@ -138,6 +139,7 @@ impl Module {
             memory,
             allocate,
             invoke,
+            verify,
             free,
         };
         match machine.call(interface, [0, 0])? {
@@ -153,6 +155,7 @@ pub struct Machine {
     memory: MemoryId,
     allocate: FunctionId,
     invoke: FunctionId,
+    verify: FunctionId,
     free: FunctionId,
 }
 
@@ -170,17 +173,54 @@ impl Machine {
         call_results: &[u8],
     ) -> Result<Outcome<Vec<u8>>, String> {
         let request = request(script, previous, current, parameters, call_results)?;
+        self.answer(self.invoke, &request, Reader::outcome)
+    }
+
+    /// As [`aquavm::verify::verify`]: what the data prove, as JSON, or why they prove nothing and
+    /// the code that goes with it.
+    ///
+    /// # Errors
+    /// A module that traps or does not answer as its description says.
+    pub fn verify(
+        &mut self,
+        script: &str,
+        data: &[u8],
+        subject: &Subject,
+    ) -> Result<Result<String, (i64, String)>, String> {
+        let flags = u32::from(subject.compat == Compat::V0_64);
+        let mut request = Vec::new();
+        request.extend(subject.timestamp.to_le_bytes());
+        request.extend(subject.ttl.to_le_bytes());
+        request.extend(flags.to_le_bytes());
+        put(
+            &mut request,
+            &[
+                script.as_bytes(),
+                data,
+                subject.init_peer_id.as_bytes(),
+                subject.particle_id.as_bytes(),
+            ],
+        )?;
+        self.answer(self.verify, &request, Reader::report)
+    }
+
+    fn answer<T>(
+        &mut self,
+        function: FunctionId,
+        request: &[u8],
+        read: impl FnOnce(Reader<'_>) -> Option<T>,
+    ) -> Result<T, String> {
         let length = request.len() as u64;
         let address = self.call(self.allocate, [length, 0])?;
-        self.slice(address, length)?.copy_from_slice(&request);
-        let response = self.call(self.invoke, [address, length])?;
+        self.slice(address, length)?.copy_from_slice(request);
+        let response = self.call(function, [address, length])?;
         if response == 0 {
             return Err("the module refused the request".to_owned());
         }
         let (address, length) = (response >> 32, response & 0xffff_ffff);
-        let outcome = Reader(self.slice(address, length)?).outcome();
+        let answer = read(Reader(self.slice(address, length)?));
         self.call(self.free, [address, length])?;
-        outcome.ok_or_else(|| "the response is cut off".to_owned())
+        answer.ok_or_else(|| "the response is cut off".to_owned())
     }
 
     fn call(&mut self, function: FunctionId, mut values: [u64; 2]) -> Result<u64, String> {
@@ -225,21 +265,30 @@ fn request(
     for limit in [limits.script, limits.particle, limits.call_result] {
         request.extend(limit.to_le_bytes());
     }
-    for chunk in [
-        script.as_bytes(),
-        previous,
-        current,
-        call_results,
-        parameters.init_peer_id.as_bytes(),
-        parameters.current_peer_id.as_bytes(),
-        parameters.particle_id.as_bytes(),
-        &key,
-    ] {
+    put(
+        &mut request,
+        &[
+            script.as_bytes(),
+            previous,
+            current,
+            call_results,
+            parameters.init_peer_id.as_bytes(),
+            parameters.current_peer_id.as_bytes(),
+            parameters.particle_id.as_bytes(),
+            &key,
+        ],
+    )?;
+    Ok(request)
+}
+
+/// Appends chunks.
+fn put(request: &mut Vec<u8>, chunks: &[&[u8]]) -> Result<(), String> {
+    for chunk in chunks {
         let length = u32::try_from(chunk.len()).map_err(|error| error.to_string())?;
         request.extend(length.to_le_bytes());
-        request.extend(chunk);
+        request.extend(*chunk);
     }
-    Ok(request)
+    Ok(())
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -260,6 +309,17 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Option<String> {
         String::from_utf8(self.chunk()?).ok()
+    }
+
+    fn report(mut self) -> Option<Result<String, (i64, String)>> {
+        let code = i64::from_le_bytes(self.take()?);
+        let text = self.text()?;
+        let report = if code == 0 {
+            Ok(text)
+        } else {
+            Err((code, text))
+        };
+        self.0.is_empty().then_some(report)
     }
 
     fn outcome(mut self) -> Option<Outcome<Vec<u8>>> {

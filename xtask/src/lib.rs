@@ -1,4 +1,17 @@
 //! Development tasks, as a library so that `xtask/tests` can call them.
+//!
+//! ```
+//! use particle::data::{CallState, Data, State};
+//! use xtask::agreement::Knowledge;
+//!
+//! // Which peer says that a call was requested is left open by the protocol.
+//! let seen_by = |peer| Data {
+//!     trace: vec![State::Call(CallState::SentBy(peer))],
+//!     ..Data::default()
+//! };
+//! let [one, other] = [seen_by("A"), seen_by("B")];
+//! assert!(Knowledge::of(&one).compare(&Knowledge::of(&other)).is_ok());
+//! ```
 
 pub mod agreement;
 pub mod bench;

@@ -4,11 +4,14 @@
 
 use std::path::Path;
 
-use aquavm::Outcome;
+use aquavm::{
+    Outcome, Script,
+    verify::{Subject, verify},
+};
 use marine_runtime::Engine;
 use xtask::{
     conformance::particle_data_calls,
-    embedded::{MAX_SIZE, Module, build},
+    embedded::{MAX_SIZE, Machine, Module, build},
     guest::is_required,
 };
 
@@ -24,6 +27,7 @@ fn recorded_runs_give_the_same_bytes_in_wasm() {
     let calls = particle_data_calls(&folder).unwrap();
     assert!(calls.len() > 100, "{} calls", calls.len());
     let mut machine = module.start().unwrap();
+    let mut verified = 0;
     for (name, call) in &calls {
         let native = call.invoke();
         let inside: Outcome<Vec<u8>> = machine
@@ -36,5 +40,28 @@ fn recorded_runs_give_the_same_bytes_in_wasm() {
             )
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(inside, native, "{name}");
+        verified += usize::from(same_report(&mut machine, call, &native.data));
     }
+    assert!(verified > 100, "only {verified} of the data prove anything");
+}
+
+/// Compares what the data prove here and in Wasm; whether they prove anything.
+fn same_report(machine: &mut Machine, call: &Call, data: &[u8]) -> bool {
+    let subject = Subject {
+        init_peer_id: call.parameters.init_peer_id.clone(),
+        particle_id: call.parameters.particle_id.clone(),
+        timestamp: call.parameters.timestamp,
+        ttl: call.parameters.ttl,
+        compat: call.parameters.compat,
+    };
+    let inside = machine.verify(&call.script, data, &subject).unwrap();
+    let native = match Script::parse(&call.script) {
+        Err(error) => Err((1, error.to_string())),
+        Ok(script) => match verify(&script, data, &subject) {
+            Err(error) => Err((error.code(), error.to_string())),
+            Ok(verification) => Ok(serde_json::to_string(&verification).unwrap()),
+        },
+    };
+    assert_eq!(inside, native, "{}", call.script);
+    native.is_ok()
 }

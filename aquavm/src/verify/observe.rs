@@ -16,7 +16,8 @@ use particle::{
 };
 
 use super::{
-    CAVEATS, CallEnd, Ending, Event, Step, Subject, Unproven, Unreached, Verification, VerifyError,
+    CAVEATS, CallEnd, CanonResult, Ending, Event, Step, Subject, Unproven, Unreached, Verification,
+    VerifyError,
 };
 use crate::{
     error::PreparationError,
@@ -284,7 +285,7 @@ impl<'f> Teller<'f, '_> {
         &mut self,
         state: &State<'_>,
         unproven: &mut Vec<Unproven>,
-    ) -> Option<(String, Vec<Arc<str>>)> {
+    ) -> Option<CanonResult> {
         let State::Canon(cid) = state else {
             if matches!(state, State::CanonSentBy(sender) if *sender != self.observer) {
                 unproven.push(Unproven::Forwarding);
@@ -305,7 +306,10 @@ impl<'f> Teller<'f, '_> {
             unproven.push(Unproven::Literals(literals));
         }
         let values = elements().map(|element| self.text(element.value)).collect();
-        Some(((*cid).to_owned(), values))
+        Some(CanonResult {
+            cid: (*cid).to_owned(),
+            values,
+        })
     }
 
     fn result(&mut self, cid: &str) -> (String, Arc<str>) {

@@ -119,7 +119,7 @@ fn each_step_says_who_did_what() {
     assert_eq!(&**value, "\"two\"");
     assert_eq!(verification.steps[2].unproven, [Unproven::UnusedResult]);
     let Event::Canon {
-        result: Some((_, values)),
+        result: Some(CanonResult { values, .. }),
         ..
     } = &verification.steps[3].event
     else {

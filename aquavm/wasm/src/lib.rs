@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `aquavm_allocate(length) -> address` | room for a request; 0 when there is none |
 //! | `aquavm_invoke(address, length) -> response` | runs the request and frees it; `response >> 32` is an address, the low half a length; 0 for a request that is none |
+//! | `aquavm_verify(address, length) -> response` | the same for a request to verify |
 //! | `aquavm_free(address, length)` | frees a response, or a request that was not used |
 //! | `aquavm_interface() -> version` | 1: what is described here |
 //!
@@ -20,11 +21,19 @@
 //! larger than its limit), the chunks error message, data and call requests (as the interpreter
 //! encodes them), `count: u32` and as many chunks, the ids of the next peers.
 //!
+//! A **request to verify** is `timestamp: u64` (ms), `ttl: u32` (ms), `flags: u32` (bit 0 as above),
+//! and the chunks script, data, id of the initiator, id of the particle. Its **response** is
+//! `code: i64` and a chunk: for code 0 what the data prove, as JSON (`aquavm::verify::Verification`),
+//! else the message that goes with the code.
+//!
 //! The same request gives the same response, byte for byte, on every machine.
 
 use std::alloc::{Layout, alloc, dealloc};
 
-use aquavm::{Compat, Key, Limits, Outcome, Policy, RunParameters, invoke};
+use aquavm::{
+    Compat, Key, Limits, Outcome, Policy, RunParameters, Script, invoke,
+    verify::{Subject, verify},
+};
 
 /// Version of the interface described above.
 const INTERFACE: u32 = 1;
@@ -67,28 +76,47 @@ pub unsafe extern "C" fn aquavm_free(address: *mut u8, length: usize) {
 /// Address and length are those of [`aquavm_allocate`], and not freed yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aquavm_invoke(address: *mut u8, length: usize) -> u64 {
+    // SAFETY: as the caller says.
+    unsafe { answer(address, length, run) }
+}
+
+/// Says what data prove, and frees the request. Returns as [`aquavm_invoke`] does.
+///
+/// # Safety
+/// Address and length are those of [`aquavm_allocate`], and not freed yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aquavm_verify(address: *mut u8, length: usize) -> u64 {
+    // SAFETY: as the caller says.
+    unsafe { answer(address, length, report) }
+}
+
+/// # Safety
+/// Address and length are those of [`aquavm_allocate`], and not freed yet.
+unsafe fn answer(
+    address: *mut u8,
+    length: usize,
+    respond: fn(Reader<'_>) -> Option<Vec<u8>>,
+) -> u64 {
     if address.is_null() || length == 0 {
         return 0;
     }
     // SAFETY: allocated as so many bytes, which belong to this function now.
     let request = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(address, length)) };
-    let Some(response) = respond(&request) else {
+    let Some(response) = respond(Reader(&request)) else {
         return 0;
     };
     let response = Box::leak(response.into_boxed_slice());
     (response.as_ptr() as usize as u64) << 32 | response.len() as u64
 }
 
-fn respond(request: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = Reader(request);
-    let timestamp = u64::from_le_bytes(reader.take()?);
-    let ttl = u32::from_le_bytes(reader.take()?);
-    let flags = u32::from_le_bytes(reader.take()?);
-    let mut limit = || Some(u64::from_le_bytes(reader.take()?));
+fn run(mut reader: Reader<'_>) -> Option<Vec<u8>> {
+    let timestamp = reader.u64()?;
+    let ttl = reader.u32()?;
+    let flags = reader.u32()?;
     let limits = Limits {
-        script: limit()?,
-        particle: limit()?,
-        call_result: limit()?,
+        script: reader.u64()?,
+        particle: reader.u64()?,
+        call_result: reader.u64()?,
         hard: flags & 4 != 0,
     };
     let script = reader.text()?;
@@ -105,11 +133,7 @@ fn respond(request: &[u8]) -> Option<Vec<u8>> {
             Key::Raw { format, secret }
         },
         limits,
-        compat: if flags & 1 == 0 {
-            Compat::V0_63
-        } else {
-            Compat::V0_64
-        },
+        compat: compat(flags),
         check_signatures: flags & 2 == 0,
         policy: Policy::default(),
     };
@@ -117,6 +141,41 @@ fn respond(request: &[u8]) -> Option<Vec<u8>> {
         let outcome = invoke(script, previous, current, &parameters, results);
         encode(&outcome)
     })
+}
+
+fn report(mut reader: Reader<'_>) -> Option<Vec<u8>> {
+    let timestamp = reader.u64()?;
+    let ttl = reader.u32()?;
+    let compat = compat(reader.u32()?);
+    let (script, data) = (reader.text()?, reader.chunk()?);
+    let subject = Subject {
+        init_peer_id: reader.text()?.to_owned(),
+        particle_id: reader.text()?.to_owned(),
+        timestamp,
+        ttl,
+        compat,
+    };
+    if !reader.0.is_empty() {
+        return None;
+    }
+    let (code, text) = match Script::parse(script) {
+        Err(error) => (1, error.to_string()),
+        Ok(script) => match verify(&script, data, &subject) {
+            Err(error) => (error.code(), error.to_string()),
+            Ok(verification) => (0, serde_json::to_string(&verification).ok()?),
+        },
+    };
+    let mut response = code.to_le_bytes().to_vec();
+    put(&mut response, text.as_bytes());
+    Some(response)
+}
+
+fn compat(flags: u32) -> Compat {
+    if flags & 1 == 0 {
+        Compat::V0_63
+    } else {
+        Compat::V0_64
+    }
 }
 
 fn encode(outcome: &Outcome<Vec<u8>>) -> Vec<u8> {
@@ -157,8 +216,16 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
     fn chunk(&mut self) -> Option<&'a [u8]> {
-        let length = u32::from_le_bytes(self.take()?) as usize;
+        let length = self.u32()? as usize;
         let (chunk, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(chunk)

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use aquavm::verify::{CallEnd, Ending, Event, Snapshot, Step, Subject, Verification};
+use aquavm::verify::{CallEnd, CanonResult, Ending, Event, Snapshot, Step, Subject, Verification};
 use aquavm::{Compat, Script, verify};
 use clap::Parser;
 use examples::failure::{Failure, Result, exit};
@@ -151,7 +151,7 @@ impl Timeline {
                 details.push(self.call_end(end));
             }
             Event::Canon { peer, result } => details.push(match result {
-                Some((cid, values)) => format!(
+                Some(CanonResult { cid, values }) => format!(
                     "{} fixed {} values as {cid}: [{}]",
                     self.name(peer),
                     values.len(),

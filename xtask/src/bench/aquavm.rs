@@ -5,7 +5,6 @@
 //! workspace. It compares the outcomes before it times anything.
 
 mod growth;
-mod report;
 mod table;
 
 use std::{
@@ -17,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 
+use super::report;
 use crate::tidy::workspace_root;
 
 /// Folder of the harness.

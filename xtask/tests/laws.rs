@@ -17,9 +17,13 @@ use aquavm::{
     CallResults, Compat, step,
     verify::{CallEnd, Event, Subject, Verification, verify},
 };
-use network::{Knowledge, Network, Random, Writer};
-use particle::data::{CallState, Envelope, State};
+use network::{Network, Random, Writer};
+use particle::{
+    KeyPair,
+    data::{CallState, Data, Envelope, Signatures, SignedCids, State, Store, sign_cids},
+};
 use proptest::prelude::*;
+use xtask::agreement::Knowledge;
 
 fn network(seed: u64, depth: usize) -> (Network, Random) {
     let mut random = Random(seed);
@@ -36,6 +40,22 @@ fn subject(network: &Network) -> Subject {
         ttl: parameters.ttl,
         compat: Compat::V0_64,
     }
+}
+
+/// Whether two peers know the same.
+fn agree(one: &[u8], other: &[u8]) -> Result<(), TestCaseError> {
+    let [one, other] = [one, other].map(|data| Envelope::decode(data).unwrap());
+    let [one, other] = [&one, &other].map(|envelope| envelope.data().unwrap());
+    let compared = Knowledge::of(&one).compare(&Knowledge::of(&other));
+    compared.map_err(TestCaseError::fail)
+}
+
+/// Data with a change, encoded again.
+fn changed(data: &[u8], change: impl FnOnce(&mut Data<'_>)) -> Vec<u8> {
+    let envelope = Envelope::decode(data).unwrap();
+    let mut data = envelope.data().unwrap();
+    change(&mut data);
+    data.encode(&envelope.versions).unwrap()
 }
 
 /// What signatures prove.
@@ -92,9 +112,8 @@ proptest! {
         let (mut network, mut random) = network(seed, depth);
         network.run(&mut random);
         network.exchange(&mut random);
-        let first = Knowledge::of(&network.stored[0]);
         for data in &network.stored[1..] {
-            prop_assert_eq!(&Knowledge::of(data), &first, "{}", network.script.text());
+            agree(data, &network.stored[0])?;
         }
     }
 
@@ -114,15 +133,83 @@ proptest! {
             prop_assert_eq!(&again.data, data, "{}", network.script.text());
             prop_assert!(again.call_requests.is_empty() && again.next_peers.is_empty());
             for other in &network.stored {
-                let (one, two) = (merge(data, other), merge(other, data));
-                prop_assert_eq!(
-                    Knowledge::of(&one.data),
-                    Knowledge::of(&two.data),
-                    "{}",
-                    network.script.text()
-                );
+                agree(&merge(data, other).data, &merge(other, data).data)?;
             }
         }
+    }
+
+    /// Merged by a peer that takes no part, so that nothing but merging happens.
+    #[test]
+    fn merging_is_associative(seed: u64, depth in 0..5_usize) {
+        let (mut network, mut random) = network(seed, depth);
+        network.run(&mut random);
+        let bystander = network.bystander();
+        let merge = |previous: &[u8], current: &[u8]| {
+            let results = CallResults::new();
+            step(&network.script, previous, current, &bystander, &results).data
+        };
+        let known: Vec<_> = network.stored.iter().filter(|data| !data.is_empty()).collect();
+        for (a, b, c) in known.iter().enumerate().flat_map(|(at, a)| {
+            let others = known.iter().cycle().skip(at + 1);
+            others.clone().take(2).zip(others.skip(1)).map(move |(b, c)| (a, b, c))
+        }) {
+            agree(&merge(&merge(a, b), c), &merge(a, &merge(b, c)))?;
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_signed_is_refused(seed: u64, depth in 1..5_usize) {
+        let (mut network, mut random) = network(seed, depth);
+        network.run(&mut random);
+        let honest = network.stored.iter().max_by_key(|data| data.len()).unwrap();
+        let particle_id = network.parameters(0).particle_id;
+        let mut bystander = network.bystander();
+        let code = |data: &[u8]| {
+            let outcome = step(&network.script, &[], data, &bystander, &CallResults::new());
+            outcome.ret_code
+        };
+        prop_assert!(code(honest) < 20_000);
+
+        let forged = changed(honest, |data| {
+            let cids: Vec<_> = data.cid_info.values.iter().map(|(cid, _)| cid).collect();
+            data.cid_info.values = Store::with_capacity(cids.len());
+            for cid in cids {
+                data.cid_info.values.insert(cid, "\"forged\"");
+            }
+        });
+        prop_assert_eq!(code(&forged), 8);
+
+        let dropped = changed(honest, |data| {
+            // The first call asks for a list and is signed.
+            let state = data.trace.iter_mut().find(|state| {
+                matches!(state, State::Call(CallState::Scalar(_)))
+            });
+            *state.unwrap() = State::Call(CallState::SentBy("somebody"));
+        });
+        prop_assert_eq!(code(&dropped), 9);
+
+        let unsigned = changed(honest, |data| data.signatures = Signatures::default());
+        prop_assert_eq!(code(&unsigned), 9);
+
+        let envelope = Envelope::decode(honest).unwrap();
+        let data = envelope.data().unwrap();
+        let foreign: Vec<_> = SignedCids::collect(&data)
+            .unwrap()
+            .iter()
+            .map(|(_, cids)| sign_cids(&KeyPair::from_seed(&[99; 32]), &mut cids.to_vec(), &particle_id))
+            .collect();
+        let foreign = changed(honest, |data| {
+            let keys: Vec<_> = data.signatures.iter().map(|(key, _)| key).collect();
+            data.signatures = Signatures::default();
+            for (key, signature) in keys.into_iter().zip(&foreign) {
+                data.signatures.insert(key, signature);
+            }
+        });
+        prop_assert_eq!(code(&foreign), 9);
+
+        bystander.particle_id.push('2');
+        let replayed = step(&network.script, &[], honest, &bystander, &CallResults::new());
+        prop_assert_eq!(replayed.ret_code, 9);
     }
 
     #[test]

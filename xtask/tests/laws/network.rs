@@ -1,12 +1,7 @@
 //! Random scripts, and networks that lose, repeat and reorder what peers send.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use aquavm::{CallRequest, CallResult, CallResults, Compat, RunParameters, Script, step};
-use particle::{
-    KeyPair,
-    data::{CallState, Envelope, State},
-};
+use particle::KeyPair;
 
 /// Number of peers.
 const PEERS: usize = 4;
@@ -212,6 +207,16 @@ impl Network {
         }
     }
 
+    /// Parameters of a peer that the script does not name.
+    pub(crate) fn bystander(&self) -> RunParameters {
+        let key = KeyPair::from_seed(&[PEERS as u8 + 1; 32]);
+        RunParameters {
+            current_peer_id: key.peer_id().to_string(),
+            key: key.into(),
+            ..self.parameters(0)
+        }
+    }
+
     /// Delivers everything in a random order, some of it twice, some of it late.
     pub(crate) fn run(&mut self, random: &mut Random) {
         let mut lost = Vec::new();
@@ -289,79 +294,5 @@ fn answer(request: &CallRequest) -> CallResult {
         },
         "list" => CallResult::ok("[1,2]"),
         name => CallResult::ok(format!("\"{name} {}\"", size % 3)),
-    }
-}
-
-/// What peers must agree on: everything but who forwarded what, the numbers of generations, the
-/// order of values in streams, and what follows from it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Knowledge {
-    states: Vec<String>,
-    stores: BTreeSet<String>,
-    signatures: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-impl Knowledge {
-    pub(crate) fn of(data: &[u8]) -> Self {
-        let envelope = Envelope::decode(data).unwrap();
-        let data = envelope.data().unwrap();
-        let mut states: Vec<String> = data.trace.iter().map(happened).collect();
-        states.sort_unstable();
-        let info = &data.cid_info;
-        let texts = |entries: Vec<String>| entries.into_iter();
-        let stores = texts(
-            info.values
-                .iter()
-                .map(|entry| format!("{entry:?}"))
-                .collect(),
-        )
-        .chain(texts(
-            info.tetraplets
-                .iter()
-                .map(|entry| format!("{entry:?}"))
-                .collect(),
-        ))
-        .chain(texts(
-            info.canon_elements
-                .iter()
-                .map(|entry| format!("{entry:?}"))
-                .collect(),
-        ))
-        .chain(texts(
-            info.canon_results
-                .iter()
-                .map(|entry| format!("{entry:?}"))
-                .collect(),
-        ))
-        .chain(texts(
-            info.service_results
-                .iter()
-                .map(|entry| format!("{entry:?}"))
-                .collect(),
-        ))
-        .collect();
-        let signatures = data.signatures.iter();
-        Self {
-            states,
-            stores,
-            signatures: signatures
-                .map(|(key, signature)| (key.to_vec(), signature.to_vec()))
-                .collect(),
-        }
-    }
-}
-
-fn happened(state: &State<'_>) -> String {
-    match state {
-        State::Par { .. } => "par".to_owned(),
-        State::Call(CallState::SentBy(_) | CallState::SentByWithId { .. }) => {
-            "call requested".to_owned()
-        }
-        State::Call(CallState::Stream { cid, .. }) => format!("call into a stream {cid}"),
-        State::Call(call) => format!("{call:?}"),
-        State::Fold(lore) => format!("fold over {} values", lore.len()),
-        State::Ap(_) => "ap".to_owned(),
-        State::CanonSentBy(_) => "canon requested".to_owned(),
-        State::Canon(cid) => format!("canon {cid}"),
     }
 }
