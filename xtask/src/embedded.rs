@@ -173,7 +173,7 @@ impl Machine {
         call_results: &[u8],
     ) -> Result<Outcome<Vec<u8>>, String> {
         let request = request(script, previous, current, parameters, call_results)?;
-        self.answer(self.invoke, &request, Reader::outcome)
+        self.answer(self.invoke, &request, |reader| reader.outcome())
     }
 
     /// As [`aquavm::verify::verify`]: what the data prove, as JSON, or why they prove nothing and
@@ -201,7 +201,7 @@ impl Machine {
                 subject.particle_id.as_bytes(),
             ],
         )?;
-        self.answer(self.verify, &request, Reader::report)
+        self.answer(self.verify, &request, |reader| reader.report())
     }
 
     fn answer<T>(

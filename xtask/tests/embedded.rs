@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use aquavm::{
-    Outcome, Script,
+    Outcome, RunParameters, Script,
     verify::{Subject, verify},
 };
 use marine_runtime::Engine;
@@ -40,28 +40,38 @@ fn recorded_runs_give_the_same_bytes_in_wasm() {
             )
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(inside, native, "{name}");
-        verified += usize::from(same_report(&mut machine, call, &native.data));
+        verified += usize::from(same_report(
+            &mut machine,
+            &call.script,
+            &call.parameters,
+            &native.data,
+        ));
     }
     assert!(verified > 100, "only {verified} of the data prove anything");
 }
 
 /// Compares what the data prove here and in Wasm; whether they prove anything.
-fn same_report(machine: &mut Machine, call: &Call, data: &[u8]) -> bool {
+fn same_report(
+    machine: &mut Machine,
+    script: &str,
+    parameters: &RunParameters,
+    data: &[u8],
+) -> bool {
     let subject = Subject {
-        init_peer_id: call.parameters.init_peer_id.clone(),
-        particle_id: call.parameters.particle_id.clone(),
-        timestamp: call.parameters.timestamp,
-        ttl: call.parameters.ttl,
-        compat: call.parameters.compat,
+        init_peer_id: parameters.init_peer_id.clone(),
+        particle_id: parameters.particle_id.clone(),
+        timestamp: parameters.timestamp,
+        ttl: parameters.ttl,
+        compat: parameters.compat,
     };
-    let inside = machine.verify(&call.script, data, &subject).unwrap();
-    let native = match Script::parse(&call.script) {
+    let inside = machine.verify(script, data, &subject).unwrap();
+    let native = match Script::parse(script) {
         Err(error) => Err((1, error.to_string())),
         Ok(script) => match verify(&script, data, &subject) {
             Err(error) => Err((error.code(), error.to_string())),
             Ok(verification) => Ok(serde_json::to_string(&verification).unwrap()),
         },
     };
-    assert_eq!(inside, native, "{}", call.script);
+    assert_eq!(inside, native, "{script}");
     native.is_ok()
 }

@@ -198,10 +198,12 @@ proptest! {
             .iter()
             .map(|(_, cids)| sign_cids(&KeyPair::from_seed(&[99; 32]), &mut cids.to_vec(), &particle_id))
             .collect();
+        // What a change puts into data has to outlive them, whatever their own life is.
+        let foreign: &'static [_] = foreign.leak();
         let foreign = changed(honest, |data| {
             let keys: Vec<_> = data.signatures.iter().map(|(key, _)| key).collect();
             data.signatures = Signatures::default();
-            for (key, signature) in keys.into_iter().zip(&foreign) {
+            for (key, signature) in keys.into_iter().zip(foreign) {
                 data.signatures.insert(key, signature);
             }
         });
