@@ -270,7 +270,7 @@ impl Keys {
         let key = match stored {
             [ED25519, key @ ..] => PublicKey::ed25519_from_bytes(key).map_err(|_| {
                 malformed(match key.len() {
-                    32 => "invalid key data: Failed to decode, no point of the curve",
+                    32 => "invalid key data: Failed to decode with ed25519: signature error: Cannot decompress Edwards point",
                     _ => INVALID_LENGTH,
                 })
             })?,
