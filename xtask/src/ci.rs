@@ -15,7 +15,8 @@ struct Step {
     environment: &'static [(&'static str, &'static str)],
 }
 
-/// In the order in which they fail fastest.
+/// In the order in which they fail fastest. Programs of this workspace run as they were built last,
+/// by the tests at the end: `cargo run` would build most dependencies again, with other features.
 const STEPS: &[Step] = &[
     Step {
         name: "format",
@@ -43,7 +44,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "tidy",
-        command: &["cargo", "xtask", "tidy"],
+        command: &["xtask", "tidy"],
         environment: &[],
     },
     Step {
@@ -66,10 +67,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "guests",
-        command: &["cargo", "xtask", "guest", "--check"],
+        command: &["xtask", "guest", "--check"],
         environment: &[],
     },
-    // As the tests built it: `cargo run` would build most dependencies again, with other features.
     Step {
         name: "local network",
         command: &["local-network", "--json"],

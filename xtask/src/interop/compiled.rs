@@ -48,6 +48,9 @@ pub struct Arguments {
     /// Milliseconds that a function may take.
     #[arg(long, default_value_t = 4000)]
     ttl: u64,
+    /// Folder of `peer` and `client`; they are built where it is not given.
+    #[arg(long)]
+    binaries: Option<PathBuf>,
     /// Print each function and what became of it.
     #[arg(long)]
     verbose: bool,
@@ -55,7 +58,7 @@ pub struct Arguments {
 
 /// Runs the task.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match compiled(&arguments.paths, arguments.ttl, arguments.verbose) {
+    match compiled(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -78,10 +81,10 @@ enum End {
     Expired,
 }
 
-fn compiled(paths: &[PathBuf], ttl: u64, verbose: bool) -> Result<(), String> {
+fn compiled(arguments: &Arguments) -> Result<(), String> {
     let root = workspace_root();
     let mut files = Vec::new();
-    for path in paths {
+    for path in &arguments.paths {
         collect(&root.join(path), &mut files)?;
     }
     let mut functions = Vec::new();
@@ -114,14 +117,17 @@ fn compiled(paths: &[PathBuf], ttl: u64, verbose: bool) -> Result<(), String> {
         files.len(),
         functions.len()
     );
-    let bin = build(&root)?;
+    let bin = match &arguments.binaries {
+        Some(folder) => folder.clone(),
+        None => build(&root)?,
+    };
     let relay = Peer::start(&bin, None)?;
     // Some functions ask who is near.
     let _near = [
         Peer::start(&bin, Some(&relay.address))?,
         Peer::start(&bin, Some(&relay.address))?,
     ];
-    let ends = run_all(&functions, &bin, &relay.address, ttl, verbose);
+    let ends = run_all(&functions, &bin, &relay.address, arguments);
     report(&functions, &ends);
     Ok(())
 }
@@ -171,7 +177,7 @@ fn needs_builtins_only(air: &str) -> bool {
 }
 
 /// Runs all functions, a few at a time; the results are in the order of the functions.
-fn run_all(functions: &[Function], bin: &Path, relay: &str, ttl: u64, verbose: bool) -> Vec<End> {
+fn run_all(functions: &[Function], bin: &Path, relay: &str, arguments: &Arguments) -> Vec<End> {
     let next = Mutex::new(0..functions.len());
     let ends = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -184,8 +190,8 @@ fn run_all(functions: &[Function], bin: &Path, relay: &str, ttl: u64, verbose: b
                     else {
                         return;
                     };
-                    let end = run_one(function, index, bin, relay, ttl, verbose)
-                        .unwrap_or_else(End::Failed);
+                    let end =
+                        run_one(function, index, bin, relay, arguments).unwrap_or_else(End::Failed);
                     ends.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .insert(index, end);
@@ -202,8 +208,7 @@ fn run_one(
     index: usize,
     bin: &Path,
     relay: &str,
-    ttl: u64,
-    verbose: bool,
+    arguments: &Arguments,
 ) -> Result<End, String> {
     let file = std::env::temp_dir().join(format!(
         "aquamarine-interop-{}-{index}.jsonl",
@@ -211,7 +216,7 @@ fn run_one(
     ));
     fs::write(&file, &function.line).map_err(|error| format!("{}: {error}", file.display()))?;
     let output = Command::new(bin.join("client"))
-        .args(["--relay", relay, "--ttl", &ttl.to_string()])
+        .args(["--relay", relay, "--ttl", &arguments.ttl.to_string()])
         .args(["--function", &function.name])
         .arg("--record")
         .arg(&file)
@@ -224,7 +229,7 @@ fn run_one(
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    if verbose {
+    if arguments.verbose {
         println!("{}: {}{}", function.origin, out.trim(), err.trim());
     }
     if output.status.success() {
