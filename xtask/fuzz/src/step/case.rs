@@ -57,6 +57,8 @@ pub(super) struct Case<'a> {
     /// Whether CIDs and signatures are made to fit what was changed.
     hash: bool,
     sign: bool,
+    /// Whether the previous data are what this peer wrote when it ran this script.
+    pub(super) own: bool,
 }
 
 /// One of the two data of a call.
@@ -161,6 +163,7 @@ impl<'a> Case<'a> {
             donor: Data::default(),
             hash: !bit(5),
             sign: !bit(6),
+            own: true,
         }
     }
 
@@ -189,7 +192,9 @@ impl<'a> Case<'a> {
 
     /// Makes one change.
     pub(super) fn change(&mut self, choices: &mut Choices<'_>) {
-        match choices.byte() % 16 {
+        let kind = choices.byte() % 16;
+        self.own &= !matches!(kind, 0 | 2 | 4 | 5 | 7 | 11);
+        match kind {
             0 => self.previous = Side::new(base(choices).previous, self.arena),
             1 => self.current = Side::new(base(choices).current, self.arena),
             2 => std::mem::swap(&mut self.previous, &mut self.current),
