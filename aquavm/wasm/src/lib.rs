@@ -90,6 +90,7 @@ fn respond(request: &[u8]) -> Option<Vec<u8>> {
         particle: limit()?,
         call_result: limit()?,
         hard: flags & 4 != 0,
+        ..Limits::default()
     };
     let script = reader.text()?;
     let [previous, current, results] = [reader.chunk()?, reader.chunk()?, reader.chunk()?];
