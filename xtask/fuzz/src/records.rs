@@ -58,11 +58,9 @@ fn read(name: &str) -> Vec<Call> {
 fn call(record: &Value) -> Option<Call> {
     let hex = |value: &Value| HEXLOWER.decode(value.as_str()?.as_bytes()).ok();
     let base64 = |value: &Value| BASE64.decode(value.as_str()?.as_bytes()).ok();
-    let before_0_64 = record["interpreter"].as_str()? < "0.64";
-    let compat = if before_0_64 {
-        Compat::V0_63
-    } else {
-        Compat::V0_64
+    let compat = match record["interpreter"].as_str() {
+        Some(version) if version < "0.64" => Compat::V0_63,
+        _ => Compat::V0_64,
     };
     if let input @ Value::Object(_) = &record["input"] {
         return Some(Call {

@@ -13,9 +13,12 @@ use particle::{
 use super::{bounded, choices::Choices, described, records::Call};
 use case::Case;
 
-/// Bytes that a run may take for each byte of its inputs, and what folds in folds may add to it.
+/// Bytes that a run may take for each byte of its inputs, and for each state that it may add.
 const FACTOR: usize = 200;
-const FOLDS: usize = 4 << 20;
+const STATE: usize = 400;
+
+/// Limit of the trace: folds in folds over streams that grow make it long without need of input.
+const MAX_STATES: u32 = 10_000;
 
 /// Changes of one call; more find nothing that these do not.
 const MAX_CHANGES: usize = 16;
@@ -57,7 +60,8 @@ fn run(call: &Call) -> Outcome<Vec<u8>> {
 
 fn check(call: &Call, own: bool) {
     let size = call.script.len() + call.previous.len() + call.current.len() + call.results.len();
-    let outcome = bounded("a run", size + FOLDS / FACTOR, FACTOR, || run(call));
+    let states = MAX_STATES as usize * STATE;
+    let outcome = bounded("a run", size + states / FACTOR, FACTOR, || run(call));
     assert_eq!(run(call), outcome, "the same call gives another outcome");
 
     let requests = decode_call_requests(&outcome.call_requests).expect("requests of our own");

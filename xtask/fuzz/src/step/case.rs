@@ -17,7 +17,7 @@ use super::{
         records,
         seal::{hash_again, sign_again},
     },
-    Call, run,
+    Call, MAX_STATES, run,
 };
 
 /// Random networks that calls are taken from.
@@ -146,6 +146,7 @@ impl<'a> Case<'a> {
         let options = choices.byte();
         let bit = |index: u8| options & (1 << index) != 0;
         let mut call = base(choices);
+        call.parameters.limits.trace = MAX_STATES;
         call.parameters.policy = Policy {
             refuse_unreached_states: bit(0),
             ignore_foreign_unused: bit(1),
