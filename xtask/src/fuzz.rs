@@ -115,6 +115,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn fuzz(arguments: &Arguments) -> Result<bool, String> {
     let root = workspace_root();
     let target = arguments.target;
+    let commit = commit(&root)?;
     let binary = build(&root, target)?;
     let working = root.join(TARGET).join("corpus").join(target.name());
     let crashes = root.join(PACKAGE).join("crashes").join(target.name());
@@ -163,7 +164,7 @@ fn fuzz(arguments: &Arguments) -> Result<bool, String> {
         executions,
         seconds,
         crashes: found.len() as u64,
-        commit: commit(&root)?,
+        commit,
     };
     table::add(&root, target, &run)?;
     println!(
