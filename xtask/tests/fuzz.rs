@@ -1,13 +1,15 @@
 //! Replays what fuzzing found: the inputs that together reach most of the code, and those that broke
 //! a promise once.
 
-#[allow(
+#![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    unreachable_pub,
-    reason = "the targets fail by panicking, and are the interface of a package elsewhere"
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
 )]
+
+#[allow(unreachable_pub, reason = "the interface of a package elsewhere")]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
