@@ -156,11 +156,11 @@ fn change_generation(data: &mut Data<'_>, at: usize, choices: &mut Choices<'_>) 
 /// Changes, repeats or drops an element of the fold that comes first, or makes a fold.
 fn change_lore(data: &mut Data<'_>, choices: &mut Choices<'_>) {
     let skipped = choices.below(3);
-    let folds = data.trace.iter_mut().filter_map(|state| match state {
+    let mut folds = data.trace.iter_mut().filter_map(|state| match state {
         State::Fold(lore) => Some(lore),
         _ => None,
     });
-    let Some(lore) = folds.skip(skipped).next() else {
+    let Some(lore) = folds.nth(skipped) else {
         data.trace.push(State::Fold(Box::new([element(choices)])));
         return;
     };
