@@ -20,7 +20,7 @@ pub struct RunParameters {
     pub particle_id: String,
     /// Key that signs the results of this peer.
     pub key: Key,
-    /// Sizes of the inputs.
+    /// How large inputs and what grows from them may be.
     pub limits: Limits,
     /// Which line of interpreters to agree with.
     pub compat: Compat,
@@ -45,7 +45,10 @@ pub enum Key {
     },
 }
 
-/// Sizes above which an input is flagged, or refused when the limits are hard.
+/// How large inputs and what grows from them may be. The defaults are the reference's.
+///
+/// An input above one of the first three is flagged, or refused with code 10 when these limits are
+/// hard. The last three always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the script.
@@ -54,8 +57,16 @@ pub struct Limits {
     pub particle: u64,
     /// Bytes of the text of each call result.
     pub call_result: u64,
-    /// Whether exceeding a limit ends the run with code 10.
+    /// Whether exceeding one of the limits above ends the run with code 10.
     pub hard: bool,
+    /// Instructions inside of each other, for scripts that are parsed by [`invoke`](crate::invoke)
+    /// (code 1); [`Script::parse_with`](crate::Script::parse_with) takes the limit of others. The
+    /// reference nests until its stack ends; nesting takes no stack here.
+    pub depth: usize,
+    /// States of the new trace (code 20000). The reference has what positions can count.
+    pub trace: u32,
+    /// Values of a stream (code 20013).
+    pub stream: usize,
 }
 
 /// The line of interpreters to agree with. They differ in the fold over a canon map with repeated
@@ -92,13 +103,16 @@ impl From<KeyPair> for Key {
 }
 
 impl Default for Limits {
-    /// 16 MiB, 64 MiB and 32 MiB, soft.
+    /// 16 MiB, 64 MiB and 32 MiB, soft; 100,000 instructions, 2³² - 1 states, 1023 values.
     fn default() -> Self {
         Self {
             script: 16 << 20,
             particle: 64 << 20,
             call_result: 32 << 20,
             hard: false,
+            depth: 100_000,
+            trace: u32::MAX,
+            stream: 1023,
         }
     }
 }

@@ -60,8 +60,10 @@ pub fn invoke(
     call_results: &[u8],
 ) -> Outcome<Vec<u8>> {
     let parse = || {
-        Script::parse(script).map_err(|errors| PreparationError::Script {
-            diagnostic: errors.to_string(),
+        Script::parse_with(script, parameters.limits.depth).map_err(|errors| {
+            PreparationError::Script {
+                diagnostic: errors.to_string(),
+            }
         })
     };
     invoke_with(

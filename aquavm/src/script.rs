@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use air_parser::{ParseErrors, ParseOptions, parse_syntax, parse_with};
 
+use crate::parameters::Limits;
+
 /// A script that is ready to run: cheap to clone and to share between threads.
 ///
 /// ```
@@ -175,10 +177,18 @@ impl Script {
     /// # Errors
     /// Everything that is wrong with it, with the places.
     pub fn parse(text: &str) -> Result<Self, ParseErrors> {
-        // Sizes are the business of the run parameters; 4 GiB is what positions can count.
+        Self::parse_with(text, Limits::default().depth)
+    }
+
+    /// [`Script::parse`] with another limit of how deep instructions may be nested.
+    ///
+    /// # Errors
+    /// Those of [`Script::parse`].
+    pub fn parse_with(text: &str, max_depth: usize) -> Result<Self, ParseErrors> {
         let options = ParseOptions {
+            max_depth,
+            // Sizes are the business of the run parameters; 4 GiB is what positions can count.
             max_size: u32::MAX as usize,
-            ..ParseOptions::default()
         };
         let ast = parse_with(text, &options)?;
         Ok(Self(Arc::new(compile::compile(&ast))))

@@ -7,9 +7,6 @@ use crate::{
     value::Aggregate,
 };
 
-/// One more than the most values a stream can have.
-pub(crate) const STREAM_SIZE_LIMIT: usize = 1024;
-
 /// A stream got too many values.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
@@ -39,11 +36,13 @@ pub(crate) struct Cursor {
 }
 
 impl<'x> Stream<'x> {
-    /// Adds a value: one that was found, with its generation and whose it is, or a fresh one.
+    /// Adds a value: one that was found, with its generation and whose it is, or a fresh one. With
+    /// it there may be at most `limit` values.
     pub(crate) fn add(
         &mut self,
         value: Aggregate<'x>,
         found: Option<(u32, Source)>,
+        limit: usize,
     ) -> Result<(), TooLarge> {
         match found {
             Some((generation, Source::Previous)) => self.previous.add(generation, value),
@@ -54,7 +53,7 @@ impl<'x> Stream<'x> {
             },
         }
         self.size += 1;
-        if self.size >= STREAM_SIZE_LIMIT {
+        if self.size > limit {
             return Err(TooLarge);
         }
         Ok(())
@@ -305,7 +304,7 @@ mod tests {
             ("previous 1", Some((1, Source::Previous))),
             ("previous 1b", Some((1, Source::Previous))),
         ] {
-            stream.add(value(&arena, text), found).unwrap();
+            stream.add(value(&arena, text), found, 9).unwrap();
         }
         assert_eq!(
             texts(&stream),
@@ -319,23 +318,23 @@ mod tests {
     fn values_of_a_round_come_in_the_next_one() {
         let arena = Bump::new();
         let mut stream = Stream::default();
-        stream.add(value(&arena, "1"), None).unwrap();
+        stream.add(value(&arena, "1"), None, 9).unwrap();
         let (slices, mut cursor) = stream.fold_start();
         assert_eq!(slices.len(), 1);
-        stream.add(value(&arena, "2"), None).unwrap();
-        stream.add(value(&arena, "3"), None).unwrap();
+        stream.add(value(&arena, "2"), None, 9).unwrap();
+        stream.add(value(&arena, "3"), None, 9).unwrap();
         let slices = stream.after_round(&mut cursor);
         assert_eq!(slices.iter().map(Vec::len).collect::<Vec<_>>(), [2]);
         assert!(stream.after_round(&mut cursor).is_empty());
     }
 
     #[test]
-    fn a_stream_holds_1023_values() {
+    fn a_stream_holds_no_more_than_its_limit() {
         let arena = Bump::new();
         let mut stream = Stream::default();
-        for _ in 0..1023 {
-            stream.add(value(&arena, "1"), None).unwrap();
+        for _ in 0..3 {
+            stream.add(value(&arena, "1"), None, 3).unwrap();
         }
-        assert!(stream.add(value(&arena, "1"), None).is_err());
+        assert!(stream.add(value(&arena, "1"), None, 3).is_err());
     }
 }

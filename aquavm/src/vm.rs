@@ -26,7 +26,7 @@ use particle::{
 use crate::{
     error::{CatchableError, UncatchableError},
     outcome::CallResults,
-    parameters::{Compat, Policy, RunParameters},
+    parameters::{Compat, Limits, Policy, RunParameters},
     registers::{Place, Registers},
     requests::RequestSink,
     scope::{Corrupted, Scopes},
@@ -169,6 +169,7 @@ struct Vm<'x> {
     arguments: String,
     /// Their hash, once they are all known.
     call_arguments: Option<&'x str>,
+    limits: Limits,
     compat: Compat,
     policy: Policy,
     watch: Option<Watch<'x>>,
@@ -240,6 +241,7 @@ impl<'x> Vm<'x> {
             call_origin: None,
             arguments: String::new(),
             call_arguments: None,
+            limits: parameters.limits,
             compat: parameters.compat,
             policy: parameters.policy,
             watch: inputs.watch,
@@ -252,6 +254,10 @@ impl<'x> Vm<'x> {
         loop {
             let before = self.before();
             let mut flow = self.enter(op)?;
+            let limit = self.limits.trace;
+            if self.merge.position() > limit {
+                return Err(self.trace_error(op, MergeError::TooLong { limit }));
+            }
             if self.watched(op, before)? {
                 return Ok(None);
             }

@@ -19,6 +19,7 @@ pub mod ci;
 pub mod conformance;
 #[cfg(feature = "marine")]
 pub mod embedded;
+pub mod fuzz;
 #[cfg(feature = "marine")]
 pub mod guest;
 pub mod interop;

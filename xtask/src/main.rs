@@ -26,6 +26,8 @@ enum Task {
     /// Build the state machine as a Wasm module without imports.
     #[cfg(feature = "marine")]
     Embedded(xtask::embedded::Arguments),
+    /// Look for inputs that break a promise: `fuzz TARGET --seconds N`.
+    Fuzz(xtask::fuzz::Arguments),
     /// Build the guest modules of the examples: `guest [NAME…]`.
     #[cfg(feature = "marine")]
     Guest(xtask::guest::Arguments),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Embedded(arguments) => xtask::embedded::run(&arguments),
+        Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),

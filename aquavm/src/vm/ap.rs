@@ -10,7 +10,7 @@ use crate::{
     error::{CatchableError, UncatchableError},
     scope::Shadowing,
     script::{OpId, Output, Slot, StreamRef},
-    stream::{STREAM_SIZE_LIMIT, TooLarge},
+    stream::TooLarge,
     value::{Aggregate, Json, concat, is_map_key},
 };
 
@@ -75,11 +75,13 @@ impl<'x> Vm<'x> {
         let Some(stream) = self.streams.get_or_create(program, stream) else {
             return Ok(());
         };
-        stream
-            .add(value, found)
-            .map_err(|TooLarge| UncatchableError::StreamSizeLimitExceeded {
-                limit: STREAM_SIZE_LIMIT,
-            })
+        let limit = self.limits.stream;
+        stream.add(value, found, limit).map_err(|TooLarge| {
+            UncatchableError::StreamSizeLimitExceeded {
+                // The text of all interpreters names the first size that is too large.
+                limit: limit.saturating_add(1),
+            }
+        })
     }
 
     fn ap_start(&mut self, op: OpId) -> Result<Option<(u32, Source)>, UncatchableError> {

@@ -118,6 +118,7 @@ fn run(mut reader: Reader<'_>) -> Option<Vec<u8>> {
         particle: reader.u64()?,
         call_result: reader.u64()?,
         hard: flags & 4 != 0,
+        ..Limits::default()
     };
     let script = reader.text()?;
     let [previous, current, results] = [reader.chunk()?, reader.chunk()?, reader.chunk()?];

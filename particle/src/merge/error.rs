@@ -88,6 +88,12 @@ pub enum MergeError {
         /// Length of the trace.
         states: usize,
     },
+    /// A result that grows over the limit of the run.
+    #[error("the executed trace would have more than the allowed {limit} states")]
+    TooLong {
+        /// The limit.
+        limit: u32,
+    },
     /// Sizes of a fold that do not fit 32 bits.
     #[error("the first {count} subtrace descriptors lens of fold {fold} overflows")]
     SubtraceLenOverflow {

@@ -38,6 +38,7 @@ pub(super) fn step(job: &RunJob) -> RunOutcome {
             particle: job.limits.particle_size_limit.0,
             call_result: job.limits.call_result_size_limit.0,
             hard: job.limits.hard_limit_enabled,
+            ..Limits::default()
         },
         compat: aquavm::Compat::default(),
         check_signatures: true,

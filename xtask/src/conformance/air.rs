@@ -150,6 +150,7 @@ impl Network<'_> {
                 particle: limit("particle_limit"),
                 call_result: limit("cr_limit"),
                 hard: self.options["hard"] == json!(true),
+                ..Limits::default()
             },
             compat: Compat::V0_64,
             check_signatures: false,

@@ -221,6 +221,7 @@ fn parameters(
             particle: number("particle_size_limit")?,
             call_result: number("call_result_size_limit")?,
             hard: params["hard_limit_enabled"] == json!(true),
+            ..Limits::default()
         },
         compat,
         check_signatures,

@@ -359,6 +359,7 @@ fn call(record: &Value) -> Result<Call, String> {
                 call_result: limit("call_result_size_limit"),
                 hard: limits.and_then(|limits| limits.get("hard_limit_enabled"))
                     == Some(&Value::Bool(true)),
+                ..Limits::default()
             },
             compat: match before_0_64 {
                 true => Compat::V0_63,

@@ -82,6 +82,7 @@ impl Input {
                 particle: parameters.particle_size_limit,
                 call_result: parameters.call_result_size_limit,
                 hard: parameters.hard_limit_enabled,
+                ..Limits::default()
             },
             compat: Compat::V0_64,
             check_signatures: true,

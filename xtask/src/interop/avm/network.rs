@@ -127,6 +127,7 @@ pub(super) fn parameters(index: usize, ids: &[String], particle_id: &str) -> Run
             particle: 1 << 32,
             call_result: 1 << 32,
             hard: false,
+            ..Limits::default()
         },
         compat: Compat::V0_63,
         check_signatures: true,
@@ -372,6 +373,7 @@ impl Network {
                 particle: 4 * limit,
                 call_result: limit / 8,
                 hard: false,
+                ..Limits::default()
             };
         }
         Call {

@@ -1,0 +1,57 @@
+//! Replays what fuzzing found: the inputs that together reach most of the code, and those that broke
+//! a promise once.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
+
+#[allow(unreachable_pub, reason = "the interface of a package elsewhere")]
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::sync::Mutex;
+
+use xtask::fuzz::{Target, committed};
+
+#[test]
+fn script() {
+    replay(Target::Script, targets::script);
+}
+
+#[test]
+fn envelope() {
+    replay(Target::Envelope, targets::envelope);
+}
+
+#[test]
+fn archive() {
+    replay(Target::Archive, targets::archive);
+}
+
+#[test]
+fn call_results() {
+    replay(Target::CallResults, targets::call_results);
+}
+
+#[test]
+fn step() {
+    replay(Target::Step, targets::step);
+}
+
+fn replay(target: Target, check: fn(&[u8])) {
+    // The memory that is counted is that of the process: one at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    let inputs = committed(target).unwrap();
+    assert!(inputs.len() > 10, "only {} inputs", inputs.len());
+    for (name, input) in inputs {
+        let alone = ALONE.lock();
+        let outcome = std::panic::catch_unwind(|| check(&input));
+        drop(alone);
+        assert!(outcome.is_ok(), "{name} breaks a promise");
+    }
+}
