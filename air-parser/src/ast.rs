@@ -153,10 +153,21 @@ impl<'s> Ast<'s> {
         AirText { ast: self }
     }
 
+    /// The numbers of an instruction's operands.
+    #[inline]
+    pub(crate) fn operands(&self, id: u32) -> std::ops::Range<u32> {
+        let start = |id: u32| self.nodes.get(id as usize).map(|node| node.values);
+        let all = || u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        let end = start(id.saturating_add(1)).unwrap_or_else(all);
+        start(id).unwrap_or(end)..end
+    }
+
+    #[inline]
     fn node(&self, id: u32) -> Node {
         self.nodes.get(id as usize).copied().unwrap_or(Node::EMPTY)
     }
 
+    #[inline]
     fn value(&self, index: u32) -> Value<'s> {
         match self.values.get(index as usize) {
             Some(raw) => self.view(*raw),
@@ -167,10 +178,12 @@ impl<'s> Ast<'s> {
         }
     }
 
+    #[inline]
     pub(crate) fn slice(&self, start: u32, end: u32) -> &'s str {
         self.source.get(start as usize..end as usize).unwrap_or("")
     }
 
+    #[inline]
     fn variable(&self, raw: RawValue) -> Variable<'s> {
         Variable {
             name: self.symbols.text(self.source, raw.extra),
@@ -186,14 +199,18 @@ impl<'s> Ast<'s> {
         }
     }
 
+    #[inline]
     pub(crate) fn view(&self, raw: RawValue) -> Value<'s> {
         let number = || {
             let index = raw.extra as usize;
             self.numbers.get(index).copied().unwrap_or(0)
         };
         let tail = |name_len: u32| {
-            let lambda = self.slice(raw.span.start.saturating_add(name_len), raw.span.end);
-            Lambda::from_checked(lambda)
+            let start = raw.span.start.saturating_add(name_len);
+            if start >= raw.span.end {
+                return None;
+            }
+            Lambda::from_checked(self.slice(start, raw.span.end))
         };
         let kind = match raw.kind {
             RawKind::InitPeerId => ValueKind::InitPeerId,
@@ -254,12 +271,14 @@ impl<'a, 's> Instruction<'a, 's> {
     }
 
     /// One more than the last number below it: `id..end` is the whole subtree.
+    #[inline]
     #[must_use]
     pub fn end(self) -> InstructionId {
         InstructionId(self.ast.node(self.id).end)
     }
 
     /// From its `(` to just after its `)`.
+    #[inline]
     #[must_use]
     pub fn span(self) -> Span {
         self.ast.node(self.id).span
@@ -273,6 +292,7 @@ impl<'a, 's> Instruction<'a, 's> {
     }
 
     /// What it is, with operands and children.
+    #[inline]
     #[must_use]
     pub fn kind(self) -> InstructionKind<'a, 's> {
         let node = self.ast.node(self.id);
@@ -288,18 +308,19 @@ impl<'a, 's> Instruction<'a, 's> {
         match node.kind {
             NodeKind::Call | NodeKind::CallWithOutput => {
                 let with_output = node.kind == NodeKind::CallWithOutput;
-                let count = node.value_count.saturating_sub(u32::from(with_output));
+                let operands = self.ast.operands(self.id);
+                let end = operands.end.saturating_sub(u32::from(with_output));
                 let arguments = Values {
                     ast: self.ast,
-                    next: node.values.saturating_add(3),
-                    end: node.values.saturating_add(count),
+                    next: operands.start.saturating_add(3),
+                    end,
                 };
                 InstructionKind::Call {
                     peer: value(0),
                     service: value(1),
                     function: value(2),
                     arguments,
-                    output: with_output.then(|| variable(count)),
+                    output: with_output.then(|| variable(end.saturating_sub(operands.start))),
                 }
             }
             NodeKind::Canon => InstructionKind::Canon {
@@ -371,23 +392,24 @@ impl<'a, 's> Instruction<'a, 's> {
         }
     }
 
+    fn operands(self) -> Values<'a, 's> {
+        let operands = self.ast.operands(self.id);
+        Values {
+            ast: self.ast,
+            next: operands.start,
+            end: operands.end,
+        }
+    }
+
     /// Same kind, same operands, children at the same numbers.
     fn same(self, other: Instruction<'_, '_>) -> bool {
         let (left, right) = (self.ast.node(self.id), other.ast.node(other.id));
-        let values = |ast: &'a Ast<'s>, node: Node| Values {
-            ast,
-            next: node.values,
-            end: node.values.saturating_add(node.value_count),
-        };
         left.kind == right.kind
             && (left.second, left.end) == (right.second, right.end)
-            && left.value_count == right.value_count
-            && values(self.ast, left).map(|value| value.kind).eq(Values {
-                ast: other.ast,
-                next: right.values,
-                end: right.values.saturating_add(right.value_count),
-            }
-            .map(|value| value.kind))
+            && self
+                .operands()
+                .map(|value| value.kind)
+                .eq(other.operands().map(|value| value.kind))
     }
 }
 
@@ -544,6 +566,7 @@ pub struct Values<'a, 's> {
 impl<'s> Iterator for Values<'_, 's> {
     type Item = Value<'s>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'s>> {
         if self.next >= self.end {
             return None;

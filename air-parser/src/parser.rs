@@ -164,9 +164,9 @@ const LITERAL: Set = Set::of(&[TokenKind::Literal]);
 const OPEN_SQUARE: Set = Set::of(&[TokenKind::OpenSquare]);
 const CLOSE_SQUARE: Set = Set::of(&[TokenKind::CloseSquare]);
 
-/// Bytes of source for one instruction and one operand in compact scripts: what the tables
-/// reserve at first.
-const BYTES_PER_NODE: usize = 40;
+/// Bytes of source for one instruction and one operand in compact scripts. The tables reserve
+/// accordingly: what they leave unused is never touched, growing would copy.
+const BYTES_PER_NODE: usize = 14;
 const BYTES_PER_VALUE: usize = 10;
 
 struct Parser<'s> {
@@ -243,7 +243,6 @@ impl<'s> Parser<'s> {
         self.ast.nodes.push(Node {
             span: Span::new(start, start),
             values,
-            value_count: number(self.ast.values.len()) - values,
             second: 0,
             end: node + 1,
             kind,

@@ -36,6 +36,7 @@ impl SymbolTable {
     }
 
     /// The name with this number; empty if there is none.
+    #[inline]
     pub(crate) fn text<'s>(&self, source: &'s str, symbol: u32) -> &'s str {
         self.entries
             .get(symbol as usize)

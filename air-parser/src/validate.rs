@@ -13,14 +13,10 @@ use crate::{
 pub(crate) fn validate(ast: &Ast<'_>) -> Vec<Fault> {
     let mut validator = Validator::new(ast);
     for (id, node) in (0_u32..).zip(&ast.nodes) {
-        while let Some(open) = validator.open.pop_if(|open| open.end == id) {
-            validator.leave(open);
-        }
+        validator.leave_before(id);
         validator.enter(id, node);
     }
-    while let Some(open) = validator.open.pop() {
-        validator.leave(open);
-    }
+    validator.leave_before(u32::MAX);
     validator.report_undefined();
     validator.faults
 }
@@ -51,26 +47,15 @@ struct Name {
     /// How many `next` of it the innermost of those has.
     nexts: u32,
     /// The instruction that has something after `next`.
-    suspect: Option<Span>,
+    suspect: Option<u32>,
 }
 
+/// An instruction whose subtree has not ended.
+#[derive(Clone, Copy)]
 struct Open {
-    end: u32,
-    span: Span,
-    kind: OpenKind,
-}
-
-enum OpenKind {
-    Sequence,
-    Choice,
-    /// `match`, `mismatch`, `new`: ends like its body.
-    Wrapper,
-    Fold {
-        iterator: u32,
-        outer_nexts: u32,
-        over_stream: bool,
-        with_last: bool,
-    },
+    id: u32,
+    /// Of a fold: how many `next` the fold around it with the same iterator has so far.
+    outer_nexts: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,10 +79,9 @@ impl<'a, 's> Validator<'a, 's> {
     }
 
     fn enter(&mut self, id: u32, node: &Node) {
-        let start = node.values as usize;
-        let end = start + node.value_count as usize;
-        let values = self.ast.values.get(start..end).unwrap_or(&[]);
-        let kind = match (node.kind, values) {
+        let values = self.operands(id);
+        let mut outer_nexts = 0;
+        match (node.kind, values) {
             (NodeKind::Call, uses) => {
                 self.check(uses, id);
                 return self.marks.push(Mark::Other);
@@ -123,58 +107,53 @@ impl<'a, 's> Validator<'a, 's> {
                 }
                 return self.marks.push(Mark::Other);
             }
-            (NodeKind::Seq | NodeKind::Par, _) => OpenKind::Sequence,
-            (NodeKind::Xor, _) => OpenKind::Choice,
-            (NodeKind::Match | NodeKind::Mismatch, uses) => {
-                self.check(uses, id);
-                OpenKind::Wrapper
-            }
+            (NodeKind::Seq | NodeKind::Par | NodeKind::Xor, _) => {}
+            (NodeKind::Match | NodeKind::Mismatch, uses) => self.check(uses, id),
             (NodeKind::New, [variable]) => {
                 if self.name(variable.extra).folds > 0 {
                     let name = self.text(variable.extra);
                     self.report(ParseErrorKind::NewIterator { name }, node.span);
                 }
                 self.define(variable.extra);
-                OpenKind::Wrapper
             }
             (NodeKind::Fold, [uses @ .., iterator]) => {
                 self.check(uses, id);
                 self.define(iterator.extra);
-                OpenKind::Fold {
-                    iterator: iterator.extra,
-                    outer_nexts: self.enter_fold(iterator.extra, node.span),
-                    over_stream: uses
-                        .iter()
-                        .any(|value| matches!(value.kind, RawKind::Stream | RawKind::StreamMap)),
-                    with_last: node.second != 0,
-                }
+                outer_nexts = self.enter_fold(iterator.extra, node.span);
             }
             _ => return self.marks.push(Mark::Other),
-        };
-        self.open.push(Open {
-            end: node.end,
-            span: node.span,
-            kind,
-        });
+        }
+        self.open.push(Open { id, outer_nexts });
     }
 
-    fn leave(&mut self, open: Open) {
-        let mark = match open.kind {
-            OpenKind::Wrapper => return,
-            OpenKind::Sequence => {
+    /// Leaves the instructions whose subtrees end before this number.
+    fn leave_before(&mut self, id: u32) {
+        let ast = self.ast;
+        while let Some(open) = self.open.last().copied()
+            && let Some(node) = ast.nodes.get(open.id as usize)
+            && node.end <= id
+        {
+            self.open.pop();
+            self.leave(open, node);
+        }
+    }
+
+    fn leave(&mut self, open: Open, node: &Node) {
+        let mark = match (node.kind, self.operands(open.id)) {
+            (NodeKind::Seq | NodeKind::Par, _) => {
                 let (right, left) = (self.pop_mark(), self.pop_mark());
                 match (left, right) {
                     (Mark::Next(_), _) if left == right => left,
                     (Mark::Next(iterator), _) => {
                         if let Some(name) = self.names.get_mut(iterator as usize) {
-                            name.suspect.get_or_insert(open.span);
+                            name.suspect.get_or_insert(open.id);
                         }
                         Mark::Other
                     }
                     (Mark::Other, right) => right,
                 }
             }
-            OpenKind::Choice => {
+            (NodeKind::Xor, _) => {
                 let (right, left) = (self.pop_mark(), self.pop_mark());
                 match (left, right) {
                     (Mark::Next(_), Mark::Next(_)) => {
@@ -185,12 +164,13 @@ impl<'a, 's> Validator<'a, 's> {
                     (Mark::Other, right) => right,
                 }
             }
-            OpenKind::Fold {
-                iterator,
-                outer_nexts,
-                over_stream,
-                with_last,
-            } => self.leave_fold(iterator, outer_nexts, over_stream, with_last),
+            (NodeKind::Fold, [iterable, iterator]) => {
+                let over_stream = matches!(iterable.kind, RawKind::Stream | RawKind::StreamMap);
+                let with_last = node.second != 0;
+                self.leave_fold(iterator.extra, open.outer_nexts, over_stream, with_last)
+            }
+            // `match`, `mismatch`, `new` end like their bodies.
+            _ => return,
         };
         self.marks.push(mark);
     }
@@ -234,10 +214,10 @@ impl<'a, 's> Validator<'a, 's> {
         if !over_stream {
             return Mark::Other;
         }
-        if let Some(span) = suspect
+        if let Some(node) = suspect.and_then(|id| self.ast.nodes.get(id as usize))
             && self.check_after_next
         {
-            self.report(ParseErrorKind::AfterNext, span);
+            self.report(ParseErrorKind::AfterNext, node.span);
         }
         match body {
             Mark::Next(other) if other != iterator => body,
@@ -269,6 +249,12 @@ impl<'a, 's> Validator<'a, 's> {
             let name = self.text(iterator);
             self.report(ParseErrorKind::MultipleNext { name }, span);
         }
+    }
+
+    fn operands(&self, id: u32) -> &'a [RawValue] {
+        let std::ops::Range { start, end } = self.ast.operands(id);
+        let values = self.ast.values.get(start as usize..end as usize);
+        values.unwrap_or(&[])
     }
 
     fn pop_mark(&mut self) -> Mark {

@@ -12,6 +12,7 @@ mod walk;
 pub(crate) use messagepack::MessagePack;
 pub(crate) use walk::{
     Kind, array_items, array_len, array_nth, kind, object_entries, object_field, unescape,
+    written_pair,
 };
 
 /// Appends `text` as a JSON string.

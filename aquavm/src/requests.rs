@@ -19,8 +19,10 @@ pub(crate) struct Request<'r, 'x> {
     pub(crate) id: u32,
     pub(crate) service_id: &'r str,
     pub(crate) function_name: &'r str,
-    /// JSON array.
+    /// JSON array of the values.
     pub(crate) arguments: &'r str,
+    /// JSON texts of all arguments.
+    pub(crate) values: &'r [&'x str],
     /// Tetraplets of all arguments, one after the other.
     pub(crate) origins: &'r [&'x Origin<'x>],
     /// By argument: where its tetraplets end.
@@ -78,66 +80,93 @@ impl From<particle::Tetraplet<'_>> for ArgumentTetraplet {
 #[derive(Default)]
 pub(crate) struct RequestBytes {
     count: u32,
-    /// The entries of the map; before them room for the longest header.
-    body: Vec<u8>,
+    /// Prefix, map header and entries.
+    bytes: Vec<u8>,
+    /// Length of prefix and map header.
+    header: usize,
     scratch: Vec<u8>,
     messagepack: MessagePack,
 }
 
-/// Room for prefix and map header.
-const HEADER_ROOM: usize = 7;
-
 impl RequestBytes {
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.write_header();
+        self.bytes
+    }
+
+    /// Counts one more. The header of the map becomes longer with the count twice at most, early
+    /// for what lies behind it.
+    fn count(&mut self) {
+        self.count += 1;
+        if matches!(self.count, 1 | 0x10 | 0x1_0000) {
+            self.write_header();
+        }
+    }
+
+    fn write_header(&mut self) {
         let mut header = PREFIX.to_vec();
         write_map_header(&mut header, self.count);
-        if self.count == 0 {
-            return header;
-        }
-        self.body.splice(..HEADER_ROOM, header);
-        self.body
+        let present = std::mem::replace(&mut self.header, header.len());
+        self.bytes.splice(..present, header);
     }
 }
 
 impl RequestSink for RequestBytes {
     fn push(&mut self, request: Request<'_, '_>) {
-        if self.count == 0 {
-            self.body.resize(HEADER_ROOM, 0);
-        }
-        self.count += 1;
-        let body = &mut self.body;
-        write_unsigned(body, u64::from(request.id));
-        write_map_header(body, 4);
-        write_str(body, "service_id");
-        write_str(body, request.service_id);
-        write_str(body, "function_name");
-        write_str(body, request.function_name);
-        write_str(body, "arguments");
+        self.count();
+        let out = &mut self.bytes;
+        write_unsigned(out, u64::from(request.id));
+        write_map_header(out, 4);
+        write_str(out, "service_id");
+        write_str(out, request.service_id);
+        write_str(out, "function_name");
+        write_str(out, request.function_name);
+        write_str(out, "arguments");
         self.scratch.clear();
-        self.messagepack.write(&mut self.scratch, request.arguments);
-        write_bin(body, &self.scratch);
-        write_str(body, "tetraplets");
+        self.messagepack
+            .write_array(&mut self.scratch, request.values);
+        write_bin(out, &self.scratch);
+        write_str(out, "tetraplets");
         self.scratch.clear();
-        let groups = request.tetraplets();
-        write_array_header(&mut self.scratch, groups.len() as u32);
-        for group in groups {
-            write_array_header(&mut self.scratch, group.len() as u32);
-            for origin in group {
-                let tetraplet = origin.tetraplet;
-                write_map_header(&mut self.scratch, 4);
-                for (name, value) in [
-                    ("peer_pk", tetraplet.peer_pk),
-                    ("service_id", tetraplet.service_id),
-                    ("function_name", tetraplet.function_name),
-                    ("lens", tetraplet.lens),
-                ] {
-                    write_str(&mut self.scratch, name);
-                    write_str(&mut self.scratch, value);
+        write_tetraplets(&mut self.scratch, request.tetraplets());
+        write_bin(out, &self.scratch);
+    }
+}
+
+/// Appends the tetraplets of each argument. Neighbours often have the same: it is copied.
+fn write_tetraplets<'r, 'x: 'r>(
+    out: &mut Vec<u8>,
+    groups: impl ExactSizeIterator<Item = &'r [&'x Origin<'x>]>,
+) {
+    let mut last: Option<(&Origin<'_>, std::ops::Range<usize>)> = None;
+    write_array_header(out, groups.len() as u32);
+    for group in groups {
+        write_array_header(out, group.len() as u32);
+        for origin in group {
+            match &last {
+                Some((same, written)) if std::ptr::eq(*same, *origin) => {
+                    out.extend_from_within(written.clone());
+                }
+                _ => {
+                    let start = out.len();
+                    write_tetraplet(out, origin.tetraplet);
+                    last = Some((origin, start..out.len()));
                 }
             }
         }
-        write_bin(body, &self.scratch);
     }
+}
+
+fn write_tetraplet(out: &mut Vec<u8>, tetraplet: particle::Tetraplet<'_>) {
+    write_map_header(out, 4);
+    write_str(out, "peer_pk");
+    write_str(out, tetraplet.peer_pk);
+    write_str(out, "service_id");
+    write_str(out, tetraplet.service_id);
+    write_str(out, "function_name");
+    write_str(out, tetraplet.function_name);
+    write_str(out, "lens");
+    write_str(out, tetraplet.lens);
 }
 
 fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -312,7 +341,7 @@ mod tests {
     fn requests_survive_their_encoding() {
         let arena = bumpalo::Bump::new();
         let origin = Origin::new(&arena, particle::Tetraplet::of_call("P", "s", "f"));
-        for count in [0_u32, 1, 20] {
+        for count in [0_u32, 1, 15, 16, 17, 65_536] {
             let mut bytes = RequestBytes::default();
             let mut values = BTreeMap::new();
             for id in 0..count {
@@ -323,6 +352,7 @@ mod tests {
                         service_id: "service",
                         function_name: "function",
                         arguments: r#"[1,[],{"a":-2.5}]"#,
+                        values: &["1", "[]", r#"{"a":-2.5}"#],
                         origins: &[origin, origin, origin],
                         ends: &[1, 1, 3],
                     });

@@ -1,6 +1,10 @@
 //! One run, from bytes to bytes.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 use bumpalo::Bump;
 use particle::{
@@ -17,7 +21,7 @@ use crate::{
     outcome::{CallRequest, CallResults, LimitFlags, Outcome},
     parameters::{Key, RunParameters},
     requests::{RequestBytes, RequestSink, decode_call_results},
-    script::Script,
+    script::{Program, Script},
     vm::{self, Abort, Inputs},
 };
 
@@ -44,7 +48,7 @@ pub fn step(
         BTreeMap::<u32, CallRequest>::new(),
         |requests| requests,
         BTreeMap::new(),
-        || Ok(script.clone()),
+        || Ok(script.program()),
         || Ok(Cow::Borrowed(results)),
     )
 }
@@ -60,10 +64,8 @@ pub fn invoke(
     call_results: &[u8],
 ) -> Outcome<Vec<u8>> {
     let parse = || {
-        Script::parse_with(script, parameters.limits.depth).map_err(|errors| {
-            PreparationError::Script {
-                diagnostic: errors.to_string(),
-            }
+        Program::parse(script, parameters.limits.depth).map_err(|errors| PreparationError::Script {
+            diagnostic: errors.to_string(),
         })
     };
     invoke_with(
@@ -85,14 +87,14 @@ pub fn invoke_script(
     parameters: &RunParameters,
     call_results: &[u8],
 ) -> Outcome<Vec<u8>> {
-    let parse = || Ok(script.clone());
+    let parse = || Ok(script.program());
     let size = script.text().len();
     invoke_with(size, parse, previous, current, parameters, call_results)
 }
 
-fn invoke_with(
+fn invoke_with<'s, P: Borrow<Program<'s>>>(
     script_size: usize,
-    parse: impl FnOnce() -> Result<Script, PreparationError>,
+    parse: impl FnOnce() -> Result<P, PreparationError>,
     previous: &[u8],
     current: &[u8],
     parameters: &RunParameters,
@@ -161,12 +163,12 @@ impl From<FarewellError> for Failure {
 impl Run<'_> {
     /// Runs; `sink` takes the requests, `finish` gives them their form, `nothing` is that form
     /// after an error that loses everything.
-    fn execute<'c, S: RequestSink + Default, R>(
+    fn execute<'c, 's, S: RequestSink + Default, R, P: Borrow<Program<'s>>>(
         &self,
         mut sink: S,
         finish: impl FnOnce(S) -> R,
         nothing: R,
-        script: impl FnOnce() -> Result<Script, PreparationError>,
+        script: impl FnOnce() -> Result<P, PreparationError>,
         results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
     ) -> Outcome<R> {
         let mut flags = LimitFlags::default();
@@ -200,11 +202,11 @@ impl Run<'_> {
     }
 
     /// The phases in the order of the protocol description: the first that fails decides the code.
-    fn phases<'c>(
+    fn phases<'c, 's, P: Borrow<Program<'s>>>(
         &self,
         sink: &mut dyn RequestSink,
         flags: &mut LimitFlags,
-        script: impl FnOnce() -> Result<Script, PreparationError>,
+        script: impl FnOnce() -> Result<P, PreparationError>,
         results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
     ) -> Result<Ended, Failure> {
         let parameters = self.parameters;
@@ -261,7 +263,7 @@ impl Run<'_> {
         } = current;
         merge_stores(&mut stores, newer);
         let finished = vm::execute(Inputs {
-            program: script.program(),
+            program: script.borrow(),
             arena: &arena,
             parameters,
             previous: &previous_trace,

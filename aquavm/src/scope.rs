@@ -29,6 +29,8 @@ pub(crate) struct Corrupted {
 #[derive(Debug)]
 struct Cell<V> {
     depth: u32,
+    /// Place of the cell below it, as in [`Scopes::tops`]; in a free cell, of the next free one.
+    below: u32,
     value: Option<V>,
 }
 
@@ -37,26 +39,32 @@ pub(crate) struct Scopes<V> {
     depth: u32,
     /// By depth: whether values of that depth are visible.
     allowed: Vec<bool>,
-    cells: Vec<Vec<Cell<V>>>,
+    /// By name: one more than the place of its top cell, 0 for none. Scripts have many names of
+    /// which a run sets few.
+    tops: Vec<u32>,
+    cells: Vec<Cell<V>>,
+    /// The first free cell, as in `tops`.
+    free: u32,
     /// By depth above 0: names that got a cell there, to be cleaned up with it.
     set_at: Vec<Vec<Slot>>,
 }
 
-impl<V: Clone> Scopes<V> {
+impl<V> Scopes<V> {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             depth: 0,
             allowed: vec![true],
-            cells: (0..slots).map(|_| Vec::new()).collect(),
+            tops: vec![0; slots],
+            cells: Vec::new(),
+            free: 0,
             set_at: Vec::new(),
         }
     }
 
-    pub(crate) fn get(&self, slot: Slot) -> Found<V> {
-        let top = self.cells.get(slot as usize).and_then(|cells| cells.last());
-        match top {
+    pub(crate) fn get(&self, slot: Slot) -> Found<&V> {
+        match self.top(slot) {
             Some(top) if self.is_allowed(top.depth) => match &top.value {
-                Some(value) => Found::Value(value.clone()),
+                Some(value) => Found::Value(value),
                 None => Found::Unset,
             },
             _ => Found::Nothing,
@@ -65,8 +73,48 @@ impl<V: Clone> Scopes<V> {
 
     /// Whether [`Scopes::set`] would succeed.
     pub(crate) fn may_set(&self, slot: Slot) -> bool {
-        let top = self.cells.get(slot as usize).and_then(|cells| cells.last());
-        self.depth > 0 || top.is_none_or(|top| top.value.is_none())
+        self.depth > 0 || self.top(slot).is_none_or(|top| top.value.is_none())
+    }
+
+    fn top(&self, slot: Slot) -> Option<&Cell<V>> {
+        let place = self.tops.get(slot as usize)?.checked_sub(1)?;
+        self.cells.get(place as usize)
+    }
+
+    fn top_mut(&mut self, slot: Slot) -> Option<&mut Cell<V>> {
+        let place = self.tops.get(slot as usize)?.checked_sub(1)?;
+        self.cells.get_mut(place as usize)
+    }
+
+    fn push(&mut self, slot: Slot, value: Option<V>) {
+        let Some(top) = self.tops.get_mut(slot as usize) else {
+            return;
+        };
+        let cell = Cell {
+            depth: self.depth,
+            below: *top,
+            value,
+        };
+        let free = (self.free as usize).checked_sub(1);
+        match free.and_then(|place| self.cells.get_mut(place)) {
+            Some(place) => {
+                *top = std::mem::replace(&mut self.free, place.below);
+                *place = cell;
+            }
+            None => {
+                self.cells.push(cell);
+                *top = self.cells.len() as u32;
+            }
+        }
+    }
+
+    /// Removes the top cell; the depth that it had.
+    fn pop(&mut self, slot: Slot) -> Option<u32> {
+        let top = self.tops.get_mut(slot as usize)?;
+        let cell = self.cells.get_mut(top.checked_sub(1)? as usize)?;
+        cell.value = None;
+        self.free = std::mem::replace(top, std::mem::replace(&mut cell.below, self.free));
+        Some(cell.depth)
     }
 
     pub(crate) fn set(&mut self, slot: Slot, value: V) -> Result<(), Shadowing> {
@@ -74,16 +122,10 @@ impl<V: Clone> Scopes<V> {
             return Err(Shadowing);
         }
         let depth = self.depth;
-        let Some(cells) = self.cells.get_mut(slot as usize) else {
-            return Ok(());
-        };
-        match cells.last_mut() {
+        match self.top_mut(slot) {
             Some(top) if top.depth == depth => top.value = Some(value),
             _ => {
-                cells.push(Cell {
-                    depth,
-                    value: Some(value),
-                });
+                self.push(slot, Some(value));
                 if let Some(index) = (depth as usize).checked_sub(1) {
                     if self.set_at.len() <= index {
                         self.set_at.resize_with(index + 1, Vec::new);
@@ -122,30 +164,26 @@ impl<V: Clone> Scopes<V> {
     }
 
     pub(crate) fn new_start(&mut self, slot: Slot) {
-        let depth = self.depth;
-        if let Some(cells) = self.cells.get_mut(slot as usize) {
-            cells.push(Cell { depth, value: None });
-        }
+        self.push(slot, None);
     }
 
     pub(crate) fn new_end(&mut self, slot: Slot) -> Result<(), Corrupted> {
         let depth = self.depth;
-        let top = self.cells.get_mut(slot as usize).and_then(Vec::pop);
-        match top {
-            Some(top) if top.depth == depth => Ok(()),
-            _ => Err(Corrupted { depth }),
+        if self.pop(slot) == Some(depth) {
+            Ok(())
+        } else {
+            Err(Corrupted { depth })
         }
     }
 
     /// Drops the cells of the scope that just ended.
     fn cleanup(&mut self) {
         let depth = self.depth;
-        let Some(names) = self.set_at.get_mut(depth as usize) else {
-            return;
-        };
-        for slot in names.drain(..) {
-            if let Some(cells) = self.cells.get_mut(slot as usize) {
-                cells.pop_if(|top| top.depth > depth);
+        while let Some(names) = self.set_at.get_mut(depth as usize)
+            && let Some(slot) = names.pop()
+        {
+            if self.top(slot).is_some_and(|top| top.depth > depth) {
+                self.pop(slot);
             }
         }
     }
@@ -172,10 +210,10 @@ mod tests {
     #[test]
     fn globals_are_set_once() {
         let mut scopes = Scopes::new(1);
-        assert_eq!(scopes.get(0), Found::<u8>::Nothing);
+        assert_eq!(scopes.get(0), Found::<&u8>::Nothing);
         scopes.set(0, 1).unwrap();
         assert!(scopes.set(0, 2).is_err());
-        assert_eq!(scopes.get(0), Found::Value(1));
+        assert_eq!(scopes.get(0), Found::Value(&1));
     }
 
     #[test]
@@ -183,16 +221,16 @@ mod tests {
         let mut scopes = Scopes::new(1);
         scopes.set(0, 0).unwrap();
         scopes.fold_enter();
-        assert_eq!(scopes.get(0), Found::Value(0));
+        assert_eq!(scopes.get(0), Found::Value(&0));
         scopes.set(0, 9).unwrap();
         scopes.set(0, 8).unwrap();
         scopes.next_before();
         assert_eq!(scopes.get(0), Found::Nothing);
         scopes.set(0, 7).unwrap();
         scopes.next_after();
-        assert_eq!(scopes.get(0), Found::Value(8));
+        assert_eq!(scopes.get(0), Found::Value(&8));
         scopes.fold_leave();
-        assert_eq!(scopes.get(0), Found::Value(0));
+        assert_eq!(scopes.get(0), Found::Value(&0));
     }
 
     #[test]
@@ -202,9 +240,9 @@ mod tests {
         scopes.new_start(0);
         assert_eq!(scopes.get(0), Found::Unset);
         scopes.set(0, 2).unwrap();
-        assert_eq!(scopes.get(0), Found::Value(2));
+        assert_eq!(scopes.get(0), Found::Value(&2));
         scopes.new_end(0).unwrap();
-        assert_eq!(scopes.get(0), Found::Value(1));
+        assert_eq!(scopes.get(0), Found::Value(&1));
         assert!(scopes.new_end(0).is_ok());
         assert!(scopes.new_end(0).is_err());
     }

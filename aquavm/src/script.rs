@@ -2,9 +2,9 @@
 
 mod compile;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use air_parser::{ParseErrors, ParseOptions, parse_syntax, parse_with};
+use air_parser::{ParseErrors, ParseOptions, TokenKind, parse_syntax, parse_with, tokens};
 
 use crate::parameters::Limits;
 
@@ -16,16 +16,19 @@ use crate::parameters::Limits;
 /// assert!(aquavm::Script::parse("(call x (\"op\" \"noop\") [])").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Script(Arc<Program>);
+pub struct Script(Arc<Program<'static>>);
 
 /// Operations and operands in flat tables. Operations are numbered in source order, so the first
 /// operation below number `n` is `n + 1`.
-pub(crate) struct Program {
-    text: Box<str>,
+pub(crate) struct Program<'s> {
+    text: Cow<'s, str>,
     /// Texts that are not a part of the script as they stand: escaped strings, canonical lambdas.
     pool: String,
     ops: Vec<Op>,
-    spans: Vec<(u32, u32)>,
+    /// By operation: where its text begins.
+    starts: Vec<u32>,
+    /// Codes of `fail` with a literal.
+    codes: Vec<i64>,
     operands: Vec<Operand>,
     lenses: Vec<Lens>,
     steps: Vec<LensStep>,
@@ -101,7 +104,8 @@ pub(crate) enum Op {
         equal: bool,
     },
     FailLiteral {
-        code: i64,
+        /// Index among the codes.
+        code: u32,
         message: TextRef,
     },
     Fail {
@@ -185,13 +189,11 @@ impl Script {
     /// # Errors
     /// Those of [`Script::parse`].
     pub fn parse_with(text: &str, max_depth: usize) -> Result<Self, ParseErrors> {
-        let options = ParseOptions {
-            max_depth,
-            // Sizes are the business of the run parameters; 4 GiB is what positions can count.
-            max_size: u32::MAX as usize,
-        };
-        let ast = parse_with(text, &options)?;
-        Ok(Self(Arc::new(compile::compile(&ast))))
+        let program = Program::parse(text, max_depth)?;
+        Ok(Self(Arc::new(Program {
+            text: Cow::Owned(program.text.into_owned()),
+            ..program
+        })))
     }
 
     /// The text.
@@ -200,7 +202,7 @@ impl Script {
         &self.0.text
     }
 
-    pub(crate) fn program(&self) -> &Program {
+    pub(crate) fn program(&self) -> &Program<'static> {
         &self.0
     }
 }
@@ -215,9 +217,25 @@ impl std::fmt::Debug for Script {
     }
 }
 
-impl Program {
+impl<'s> Program<'s> {
+    /// Parses and checks `text`.
+    pub(crate) fn parse(text: &'s str, max_depth: usize) -> Result<Self, ParseErrors> {
+        let options = ParseOptions {
+            max_depth,
+            // Sizes are the business of the run parameters; 4 GiB is what positions can count.
+            max_size: u32::MAX as usize,
+        };
+        let ast = parse_with(text, &options)?;
+        Ok(compile::compile(&ast))
+    }
+
     pub(crate) fn op(&self, id: OpId) -> Op {
         self.ops.get(id as usize).copied().unwrap_or(Op::Null)
+    }
+
+    /// The code of a `fail` with a literal.
+    pub(crate) fn code(&self, index: u32) -> i64 {
+        self.codes.get(index as usize).copied().unwrap_or_default()
     }
 
     pub(crate) fn operand(&self, index: u32) -> Operand {
@@ -273,30 +291,41 @@ impl Program {
 
     /// The canonical text of an instruction, made when an error needs it.
     pub(crate) fn instruction_text(&self, id: OpId) -> String {
-        let Some(&(start, end)) = self.spans.get(id as usize) else {
+        let Some(&start) = self.starts.get(id as usize) else {
             return String::new();
         };
+        let text = self.text.get(start as usize..).unwrap_or("");
         // A body is not a part of the text, and may be long.
         let head = match self.op(id) {
             Op::Match { .. } | Op::Fold { .. } | Op::NewVariable { .. } | Op::NewStream { .. } => {
-                let body = self.spans.get(id as usize + 1).map_or(end, |span| span.0);
-                let head = self.text.get(start as usize..body as usize).unwrap_or("");
-                format!("{head} (null))")
+                let body = self.starts.get(id as usize + 1).copied();
+                let length = body.unwrap_or_default().saturating_sub(start) as usize;
+                format!("{} (null))", text.get(..length).unwrap_or(""))
             }
             Op::Seq { .. } => return "seq".to_owned(),
             Op::Par { .. } => return "par".to_owned(),
             Op::Xor { .. } => return "xor".to_owned(),
-            _ => self
-                .text
-                .get(start as usize..end as usize)
-                .unwrap_or("")
-                .to_owned(),
+            _ => first_instruction(text).to_owned(),
         };
         match parse_syntax(&head, &ParseOptions::default()) {
             Ok(ast) => ast.root().to_string(),
             Err(_) => head,
         }
     }
+}
+
+/// The instruction without a body at the start of a text.
+fn first_instruction(text: &str) -> &str {
+    let mut depth = 0_usize;
+    for token in tokens(text).map_while(Result::ok) {
+        match token.kind {
+            TokenKind::Open => depth += 1,
+            TokenKind::Close if depth > 1 => depth -= 1,
+            TokenKind::Close => return text.get(..token.span.end as usize).unwrap_or(text),
+            _ => {}
+        }
+    }
+    text
 }
 
 impl TextRef {

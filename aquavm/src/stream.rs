@@ -59,6 +59,11 @@ impl<'x> Stream<'x> {
         Ok(())
     }
 
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.size
+    }
+
     /// All values in the order of the stream.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Aggregate<'x>> {
         self.previous
@@ -154,6 +159,7 @@ impl<'x> Generations<'x> {
 /// All streams of a run, by name: those of the open scopes, innermost last.
 #[derive(Debug)]
 pub(crate) struct Streams<'x> {
+    /// As far as names of streams were met.
     by_name: Vec<Vec<Entry<'x>>>,
     /// By scope other than the global one: one more than the index of its latest entry among those
     /// of its name; 0 for none.
@@ -169,15 +175,15 @@ struct Entry<'x> {
 }
 
 impl<'x> Streams<'x> {
-    pub(crate) fn new(program: &Program) -> Self {
+    pub(crate) fn new(program: &Program<'_>) -> Self {
         Self {
-            by_name: (0..program.slots()).map(|_| Vec::new()).collect(),
+            by_name: Vec::new(),
             latest: vec![0; program.scopes()],
         }
     }
 
     /// The stream of that name in the innermost scope around the place.
-    pub(crate) fn get(&self, program: &Program, stream: StreamRef) -> Option<&Stream<'x>> {
+    pub(crate) fn get(&self, program: &Program<'_>, stream: StreamRef) -> Option<&Stream<'x>> {
         let index = self.find(program, stream)?;
         let entries = self.by_name.get(stream.slot as usize)?;
         entries.get(index).map(|entry| &entry.stream)
@@ -185,7 +191,7 @@ impl<'x> Streams<'x> {
 
     pub(crate) fn get_mut(
         &mut self,
-        program: &Program,
+        program: &Program<'_>,
         stream: StreamRef,
     ) -> Option<&mut Stream<'x>> {
         let index = self.find(program, stream)?;
@@ -196,14 +202,14 @@ impl<'x> Streams<'x> {
     /// Like [`Streams::get_mut`], but makes the global stream where there is none.
     pub(crate) fn get_or_create(
         &mut self,
-        program: &Program,
+        program: &Program<'_>,
         stream: StreamRef,
     ) -> Option<&mut Stream<'x>> {
         if self.find(program, stream).is_none() {
             // A scope of the same name that an outer iteration of a fold has open is lost by this:
             // peers agree on what follows from it.
-            let entries = self.by_name.get_mut(stream.slot as usize)?;
-            for entry in entries.drain(..) {
+            let entries = self.by_name.get_mut(stream.slot as usize);
+            for entry in entries.into_iter().flat_map(|entries| entries.drain(..)) {
                 if let Some(latest) = self.latest.get_mut(entry.scope as usize) {
                     *latest = 0;
                 }
@@ -215,7 +221,11 @@ impl<'x> Streams<'x> {
 
     /// Opens the scope of a `new`.
     pub(crate) fn open(&mut self, slot: Slot, scope: u32) {
-        let Some(entries) = self.by_name.get_mut(slot as usize) else {
+        let slot = slot as usize;
+        if self.by_name.len() <= slot {
+            self.by_name.resize_with(slot + 1, Vec::new);
+        }
+        let Some(entries) = self.by_name.get_mut(slot) else {
             return;
         };
         let mut before = 0;
@@ -252,7 +262,7 @@ impl<'x> Streams<'x> {
         self.by_name.into_iter().flatten().map(|entry| entry.stream)
     }
 
-    fn find(&self, program: &Program, stream: StreamRef) -> Option<usize> {
+    fn find(&self, program: &Program<'_>, stream: StreamRef) -> Option<usize> {
         let entries = self.by_name.get(stream.slot as usize)?;
         let mut scope = stream.scope;
         while scope != 0 {

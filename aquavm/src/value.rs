@@ -37,6 +37,17 @@ pub(crate) struct StoredValue<'x> {
 pub(crate) struct Origin<'x> {
     pub(crate) tetraplet: Tetraplet<'x>,
     cid: Cell<Option<&'x str>>,
+    /// The array with this tetraplet that was iterated over last: folds within folds come back.
+    elements: Cell<Option<&'x Elements<'x>>>,
+}
+
+/// The elements of an array.
+#[derive(Debug)]
+pub(crate) struct Elements<'x> {
+    array: &'x str,
+    pub(crate) texts: &'x [&'x str],
+    /// Tetraplets of those elements that were asked for.
+    origins: &'x [Cell<Option<&'x Origin<'x>>>],
 }
 
 /// A value with what is known about it: what a scalar or an element of a stream holds.
@@ -64,10 +75,21 @@ pub(crate) struct Canon<'x> {
 pub(crate) struct CanonMap<'x> {
     /// The pairs.
     pub(crate) canon: &'x Canon<'x>,
-    /// Keys as JSON texts in the order of first appearance, with the indexes of their pairs.
-    keys: Vec<(&'x str, Vec<u32>)>,
+    /// In the order of first appearance.
+    keys: Vec<MapKey<'x>>,
+    /// Indexes of pairs, those of one key together.
+    pairs: Vec<u32>,
     index: HashMap<&'x str, u32>,
     text: Cell<Option<&'x str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct MapKey<'x> {
+    /// JSON text.
+    text: &'x str,
+    /// Its place among `pairs`.
+    start: u32,
+    end: u32,
 }
 
 impl<'x> Json<'x> {
@@ -119,6 +141,7 @@ impl<'x> Origin<'x> {
         arena.alloc(Self {
             tetraplet,
             cid: Cell::new(None),
+            elements: Cell::new(None),
         })
     }
 
@@ -126,6 +149,7 @@ impl<'x> Origin<'x> {
         arena.alloc(Self {
             tetraplet,
             cid: Cell::new(Some(cid)),
+            elements: Cell::new(None),
         })
     }
 
@@ -136,6 +160,24 @@ impl<'x> Origin<'x> {
         let cid = arena.alloc_str(&value_cid(&self.json()));
         self.cid.set(Some(cid));
         cid
+    }
+
+    /// The elements of `array`, which has this tetraplet.
+    pub(crate) fn elements(&self, arena: &'x Bump, array: &'x str) -> &'x Elements<'x> {
+        if let Some(elements) = self.elements.get()
+            && std::ptr::eq(elements.array, array)
+        {
+            return elements;
+        }
+        let texts: Vec<&str> = json::array_items(array).collect();
+        let texts = &*arena.alloc_slice_copy(&texts);
+        let elements = &*arena.alloc(Elements {
+            array,
+            texts,
+            origins: arena.alloc_slice_fill_with(texts.len(), |_| Cell::new(None)),
+        });
+        self.elements.set(Some(elements));
+        elements
     }
 
     /// The text that is hashed: fields in this order.
@@ -158,6 +200,28 @@ impl<'x> Origin<'x> {
         }
         out.push(b'}');
         String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+impl<'x> Elements<'x> {
+    /// The tetraplet of an element of the array with the tetraplet `array`.
+    pub(crate) fn origin(
+        &self,
+        arena: &'x Bump,
+        array: &'x Origin<'x>,
+        index: usize,
+    ) -> &'x Origin<'x> {
+        let place = self.origins.get(index);
+        if let Some(origin) = place.and_then(Cell::get) {
+            return origin;
+        }
+        let tetraplet = array.tetraplet;
+        let lens = concat(arena, &[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
+        let origin = Origin::new(arena, Tetraplet { lens, ..tetraplet });
+        if let Some(place) = place {
+            place.set(Some(origin));
+        }
+        origin
     }
 }
 
@@ -239,21 +303,41 @@ impl<'x> Canon<'x> {
 impl<'x> CanonMap<'x> {
     /// Splits the pairs.
     pub(crate) fn new(arena: &'x Bump, canon: &'x Canon<'x>) -> Result<Self, UncatchableError> {
-        let mut keys: Vec<(&'x str, Vec<u32>)> = Vec::new();
+        let mut keys: Vec<MapKey<'x>> = Vec::new();
         let mut index: HashMap<&'x str, u32> = HashMap::new();
-        for (position, element) in (0_u32..).zip(canon.elements) {
-            let (key, _) = split_pair(element.value.text(arena)?)?;
-            let entry = *index.entry(key).or_insert_with(|| {
-                keys.push((key, Vec::new()));
+        let mut key_of = Vec::with_capacity(canon.elements.len());
+        for element in canon.elements {
+            let (text, _) = split_pair(element.value.text(arena)?)?;
+            let entry = *index.entry(text).or_insert_with(|| {
+                let (start, end) = (0, 0);
+                keys.push(MapKey { text, start, end });
                 keys.len() as u32 - 1
             });
-            if let Some((_, positions)) = keys.get_mut(entry as usize) {
-                positions.push(position);
+            if let Some(key) = keys.get_mut(entry as usize) {
+                key.end += 1;
+            }
+            key_of.push(entry);
+        }
+        // `end` has the number of pairs; it becomes the place of the next one.
+        let mut start = 0;
+        for key in &mut keys {
+            let count = std::mem::replace(&mut key.end, start);
+            key.start = start;
+            start += count;
+        }
+        let mut pairs = vec![0; key_of.len()];
+        for (position, entry) in (0_u32..).zip(key_of) {
+            if let Some(key) = keys.get_mut(entry as usize)
+                && let Some(place) = pairs.get_mut(key.end as usize)
+            {
+                *place = position;
+                key.end += 1;
             }
         }
         Ok(Self {
             canon,
             keys,
+            pairs,
             index,
             text: Cell::new(None),
         })
@@ -264,7 +348,13 @@ impl<'x> CanonMap<'x> {
         let entry = self.index.get(key).copied();
         entry
             .and_then(|entry| self.keys.get(entry as usize))
-            .map_or(&[], |(_, positions)| positions.as_slice())
+            .map_or(&[], |key| self.pairs_of(*key))
+    }
+
+    fn pairs_of(&self, key: MapKey<'x>) -> &[u32] {
+        self.pairs
+            .get(key.start as usize..key.end as usize)
+            .unwrap_or_default()
     }
 
     /// A pair's value.
@@ -296,7 +386,7 @@ impl<'x> CanonMap<'x> {
         let mut last: Vec<u32> = self
             .keys
             .iter()
-            .filter_map(|(_, positions)| positions.last().copied())
+            .filter_map(|key| self.pairs_of(*key).last().copied())
             .collect();
         last.sort_unstable();
         last
@@ -309,8 +399,9 @@ impl<'x> CanonMap<'x> {
         }
         let mut fields: Vec<(&'x str, &[u32])> = Vec::with_capacity(self.keys.len());
         let mut seen: HashMap<&'x str, usize> = HashMap::new();
-        for (key, positions) in &self.keys {
-            let name = field_name(arena, key);
+        for key in &self.keys {
+            let positions = self.pairs_of(*key);
+            let name = field_name(arena, key.text);
             // `42` and `"42"` are two keys of the map but one of the object: the later key stays
             // (in the scalar form it is the first value).
             match seen.entry(name) {
@@ -426,6 +517,9 @@ pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
 
 /// Key and value of a pair, both as JSON texts.
 fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
+    if let Some(pair) = json::written_pair(text).filter(|(key, _)| is_map_key(key)) {
+        return Ok(pair);
+    }
     let message = |message| UncatchableError::StreamMapKey { message };
     let (mut key, mut value) = (None, None);
     if json::kind(text) == json::Kind::Object {

@@ -39,7 +39,7 @@ pub(crate) use watch::{Seen, Watch};
 
 /// What the machine starts with.
 pub(crate) struct Inputs<'x> {
-    pub(crate) program: &'x Program,
+    pub(crate) program: &'x Program<'x>,
     pub(crate) arena: &'x Bump,
     pub(crate) parameters: &'x RunParameters,
     pub(crate) previous: &'x [State<'x>],
@@ -77,10 +77,12 @@ pub(crate) enum Abort {
 }
 
 /// Why an instruction did not do its work.
+///
+/// Errors are rare and large.
 #[derive(Debug)]
 enum Stop {
-    Catchable(CatchableError),
-    Uncatchable(UncatchableError),
+    Catchable(Box<CatchableError>),
+    Uncatchable(Box<UncatchableError>),
 }
 
 /// What comes after an instruction's first step.
@@ -134,7 +136,7 @@ enum Bound<'x> {
 }
 
 struct Vm<'x> {
-    program: &'x Program,
+    program: &'x Program<'x>,
     arena: &'x Bump,
     merge: Merge<'x>,
     stores: CidInfo<'x>,
@@ -165,10 +167,15 @@ struct Vm<'x> {
     frames: Vec<Frame<'x>>,
     /// Tetraplet of the call that is being executed, once it is known.
     call_origin: Option<&'x Origin<'x>>,
-    /// Arguments of the call that is being executed.
+    /// Tetraplet of the last call: loops make the same call again and again.
+    recent_call: Option<&'x Origin<'x>>,
+    /// Arguments of the call that is being executed: the JSON array, and their texts.
     arguments: String,
-    /// Their hash, once they are all known.
-    call_arguments: Option<&'x str>,
+    argument_texts: Vec<&'x str>,
+    /// JSON text of the content whose CID is made.
+    scratch: Vec<u8>,
+    /// Whether they are all known.
+    arguments_known: bool,
     limits: Limits,
     compat: Compat,
     policy: Policy,
@@ -239,8 +246,11 @@ impl<'x> Vm<'x> {
             complete: true,
             frames: Vec::new(),
             call_origin: None,
+            recent_call: None,
             arguments: String::new(),
-            call_arguments: None,
+            argument_texts: Vec::new(),
+            scratch: Vec::new(),
+            arguments_known: false,
             limits: parameters.limits,
             compat: parameters.compat,
             policy: parameters.policy,
@@ -315,7 +325,7 @@ impl<'x> Vm<'x> {
                 output,
             } => {
                 self.call_origin = None;
-                self.call_arguments = None;
+                self.arguments_known = false;
                 self.call(id, operands, arguments, output)
             }
             Op::Canon {
@@ -329,7 +339,9 @@ impl<'x> Vm<'x> {
             Op::Ap { argument, target } => self.ap(id, argument, target),
             Op::ApMap { operands, map } => self.ap_map(id, operands, map),
             Op::Match { operands, equal } => self.comparison(id, operands, equal),
-            Op::FailLiteral { code, message } => self.fail_literal(id, code, message),
+            Op::FailLiteral { code, message } => {
+                self.fail_literal(id, self.program.code(code), message)
+            }
             Op::Fail { operand } => {
                 // `fail :error:` raises an error that was shared before.
                 match self.fail(operand) {
@@ -345,8 +357,8 @@ impl<'x> Vm<'x> {
         };
         match flow {
             Ok(flow) => Ok(flow),
-            Err(Stop::Catchable(error)) => Ok(self.failed(id, op, Rc::new(error))),
-            Err(Stop::Uncatchable(error)) => Err(error),
+            Err(Stop::Catchable(error)) => Ok(self.failed(id, op, Rc::new(*error))),
+            Err(Stop::Uncatchable(error)) => Err(*error),
         }
     }
 
@@ -456,20 +468,20 @@ impl Stop {
     fn is_joinable(&self) -> bool {
         matches!(
             self,
-            Self::Catchable(CatchableError::VariableNotFound { .. })
+            Self::Catchable(error) if matches!(**error, CatchableError::VariableNotFound { .. })
         )
     }
 }
 
 impl From<CatchableError> for Stop {
     fn from(error: CatchableError) -> Self {
-        Self::Catchable(error)
+        Self::Catchable(Box::new(error))
     }
 }
 
 impl From<UncatchableError> for Stop {
     fn from(error: UncatchableError) -> Self {
-        Self::Uncatchable(error)
+        Self::Uncatchable(Box::new(error))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Content identifiers: CIDv1, codec json, blake3 by default, base32.
 
-use std::{fmt, ops::Deref};
+use std::{cmp::Ordering, fmt, ops::Deref};
 
 use cid::Cid;
 
 /// Length of the text of a CID that this library makes.
 pub const CID_LEN: usize = 61;
 
-/// `CIDv1 | json (0x0200) | blake3-256 | 32 bytes`.
-pub(crate) const PREFIX: [u8; 5] = [0x01, 0x80, 0x04, 0x1e, 0x20];
+/// The text of `CIDv1 | json (0x0200) | blake3-256 | 32 bytes`, before those bytes.
+const HEAD: &[u8] = b"bagaaihra";
 
 const JSON: u64 = 0x0200;
 const BLAKE3_256: u64 = 0x1e;
@@ -119,25 +119,43 @@ fn verify_foreign(cid: &str, content: &[u8], blake3: &[u8; 32]) -> Result<(), Ci
 
 /// Sorts CIDs by their bytes.
 pub fn sort(cids: &mut [&str]) {
-    if !cids.is_sorted() {
-        cids.sort_by_cached_key(|cid| (order_prefix(cid), *cid));
+    if cids.is_sorted() {
+        return;
     }
+    let mut keyed: Vec<_> = cids.iter().map(|cid| (order_prefix(cid), *cid)).collect();
+    keyed.sort_unstable_by(order);
+    for (to, (_, from)) in cids.iter_mut().zip(keyed) {
+        *to = from;
+    }
+}
+
+/// Compares CIDs behind their prefixes.
+fn order(left: &(u64, &str), right: &(u64, &str)) -> Ordering {
+    // Equal ones are mostly one text, which several states of a trace refer to.
+    let texts = || match std::ptr::eq(left.1, right.1) {
+        true => Ordering::Equal,
+        false => left.1.cmp(right.1),
+    };
+    left.0.cmp(&right.0).then_with(texts)
 }
 
 /// Orders CIDs almost always: the bytes after the prefix that nearly all of them share, which alone
 /// are compared without looking at the texts. Texts without that prefix come before or after all
 /// others.
 pub(crate) fn order_prefix(cid: &str) -> u64 {
-    const SHARED: &[u8] = b"bagaaihra";
-    match cid.as_bytes().strip_prefix(SHARED) {
+    match cid.as_bytes().strip_prefix(HEAD) {
         Some(rest) => {
             let mut bytes = [0; 8];
-            for (to, from) in bytes.iter_mut().zip(rest) {
-                *to = *from;
+            match rest.first_chunk() {
+                Some(first) => bytes = *first,
+                None => bytes
+                    .iter_mut()
+                    .zip(rest)
+                    .for_each(|(to, from)| *to = *from),
             }
             u64::from_be_bytes(bytes)
         }
-        None if cid.as_bytes() < SHARED => 0,
+        None if cid.as_bytes() < HEAD => 0,
         None => u64::MAX,
     }
 }
@@ -169,16 +187,17 @@ impl CidText {
     }
 
     pub(crate) fn of_digest(digest: &[u8; 32]) -> Self {
-        let mut bytes = [0_u8; 40];
-        let (prefix, rest) = bytes.split_at_mut(PREFIX.len());
-        prefix.copy_from_slice(&PREFIX);
-        for (to, from) in rest.iter_mut().zip(digest) {
-            *to = *from;
-        }
         let mut text = [b'b'; CID_LEN];
-        let (_, symbols) = text.split_at_mut(1);
-        for (to, from) in symbols.chunks_mut(8).zip(bytes.as_chunks::<5>().0) {
-            for (to, symbol) in to.iter_mut().zip(base32(*from)) {
+        let (head, symbols) = text.split_at_mut(HEAD.len());
+        head.copy_from_slice(HEAD);
+        let (groups, last) = symbols.as_chunks_mut::<8>();
+        let (bytes, rest) = digest.as_chunks::<5>();
+        for (to, from) in groups.iter_mut().zip(bytes) {
+            *to = base32(*from);
+        }
+        if let [first, second] = *rest {
+            let symbols = base32([first, second, 0, 0, 0]);
+            for (to, symbol) in last.iter_mut().zip(symbols) {
                 *to = symbol;
             }
         }

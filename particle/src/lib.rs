@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod base58;
 pub mod cid;
 pub mod data;
 pub mod frame;

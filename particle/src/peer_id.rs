@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use multihash::Multihash;
 
-use crate::key::{KeyError, PublicKey};
+use crate::{
+    base58,
+    key::{KeyError, PublicKey},
+};
 
 /// Code of the multihash that holds its input unchanged.
 const IDENTITY: u64 = 0x00;
@@ -100,7 +103,7 @@ impl PeerId {
 
 impl fmt::Display for PeerId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&bs58::encode(self.to_bytes()).into_string())
+        formatter.write_str(&base58::encode(&self.to_bytes()))
     }
 }
 

@@ -111,20 +111,29 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// Length of the bytes before the first that a JSON string cannot hold as it is.
 fn plain_prefix(bytes: &[u8]) -> usize {
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    // Whole blocks without an early exit, which the compiler turns into vector instructions.
-    let mut length = 0;
-    for block in bytes.chunks_exact(16) {
-        if block
-            .iter()
-            .fold(false, |found, byte| found | special(byte))
-        {
-            break;
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let plain = blocks.iter().position(any_special).unwrap_or(blocks.len()) * BLOCK;
+    if plain + rest.len() == bytes.len() {
+        // The last block overlaps the one before it.
+        if bytes.last_chunk().is_some_and(|last| !any_special(last)) {
+            return bytes.len();
         }
-        length += block.len();
     }
-    let rest = bytes.get(length..).unwrap_or_default();
-    length + rest.iter().position(special).unwrap_or(rest.len())
+    let rest = bytes.get(plain..).unwrap_or_default();
+    plain + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+const BLOCK: usize = 16;
+
+/// Whole blocks without an early exit, which the compiler turns into vector instructions.
+fn any_special(block: &[u8; BLOCK]) -> bool {
+    block
+        .iter()
+        .fold(false, |found, byte| found | is_special(byte))
+}
+
+fn is_special(byte: &u8) -> bool {
+    *byte < 0x20 || *byte == b'"' || *byte == b'\\'
 }
 
 /// Recognises canonical texts without building a value. It may say no to a canonical text, which
@@ -157,21 +166,21 @@ impl<'a> Scanner<'a> {
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
-        self.literal(b"[")?;
-        if self.literal(b"]").is_some() {
+        self.byte(b'[')?;
+        if self.byte(b']').is_some() {
             return Some(());
         }
         loop {
             self.value(depth)?;
-            if self.literal(b",").is_none() {
-                return self.literal(b"]");
+            if self.byte(b',').is_none() {
+                return self.byte(b']');
             }
         }
     }
 
     fn object(&mut self, depth: usize) -> Option<()> {
-        self.literal(b"{")?;
-        if self.literal(b"}").is_some() {
+        self.byte(b'{')?;
+        if self.byte(b'}').is_some() {
             return Some(());
         }
         let mut last: Option<&[u8]> = None;
@@ -182,17 +191,17 @@ impl<'a> Scanner<'a> {
                 return None;
             }
             last = Some(key);
-            self.literal(b":")?;
+            self.byte(b':')?;
             self.value(depth)?;
-            if self.literal(b",").is_none() {
-                return self.literal(b"}");
+            if self.byte(b',').is_none() {
+                return self.byte(b'}');
             }
         }
     }
 
     /// What is between the quotes.
     fn string(&mut self) -> Option<&'a [u8]> {
-        self.literal(b"\"")?;
+        self.byte(b'"')?;
         let content = self.rest;
         loop {
             let (_, after) = self.rest.split_at_checked(plain_prefix(self.rest))?;
@@ -243,6 +252,16 @@ impl<'a> Scanner<'a> {
         self.rest = after;
         let value: f64 = serde_json::from_slice(token).ok()?;
         (ryu::Buffer::new().format_finite(value).as_bytes() == token).then_some(())
+    }
+
+    #[inline]
+    fn byte(&mut self, expected: u8) -> Option<()> {
+        let (first, rest) = self.rest.split_first()?;
+        if *first != expected {
+            return None;
+        }
+        self.rest = rest;
+        Some(())
     }
 
     fn literal(&mut self, literal: &[u8]) -> Option<()> {

@@ -1,4 +1,4 @@
-//! The tables as stored. Numbers instead of references keep an entry at 16 to 28 bytes.
+//! The tables as stored. Numbers instead of references keep an entry at 16 to 24 bytes.
 
 use super::Span;
 
@@ -6,9 +6,8 @@ use super::Span;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) span: Span,
-    /// Index of the first operand.
+    /// Index of the first operand; the operands of the next instruction follow its own.
     pub(crate) values: u32,
-    pub(crate) value_count: u32,
     /// Number of the second child; 0 if there is none.
     pub(crate) second: u32,
     /// One more than the last number of the subtree.
@@ -20,7 +19,6 @@ impl Node {
     pub(super) const EMPTY: Self = Self {
         span: Span::new(0, 0),
         values: 0,
-        value_count: 0,
         second: 0,
         end: 0,
         kind: NodeKind::Null,

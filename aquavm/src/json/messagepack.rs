@@ -12,10 +12,32 @@ pub(crate) struct MessagePack {
 }
 
 impl MessagePack {
+    /// Appends an array of the values that the texts denote. Where one is the same text as the one
+    /// before it, what was written is copied.
+    pub(crate) fn write_array(&mut self, out: &mut Vec<u8>, texts: &[&str]) {
+        write_array_header(out, texts.len() as u32);
+        let mut last: Option<(&str, std::ops::Range<usize>)> = None;
+        for text in texts {
+            match &last {
+                Some((same, written)) if std::ptr::eq(*same, *text) => {
+                    out.extend_from_within(written.clone());
+                }
+                _ => {
+                    let start = out.len();
+                    self.write(out, text);
+                    last = Some((text, start..out.len()));
+                }
+            }
+        }
+    }
+
     /// Appends the value that `text` denotes.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, text: &str) {
-        self.measure(text.as_bytes());
         let bytes = text.as_bytes();
+        self.sizes.clear();
+        if matches!(bytes.first(), Some(b'[' | b'{')) {
+            self.measure(bytes);
+        }
         let mut sizes = self.sizes.iter();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -50,7 +72,6 @@ impl MessagePack {
 
     /// Counts the entries of every container.
     fn measure(&mut self, bytes: &[u8]) {
-        self.sizes.clear();
         self.open.clear();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -80,6 +101,7 @@ impl MessagePack {
     }
 }
 
+#[inline]
 pub(crate) fn write_array_header(out: &mut Vec<u8>, size: u32) {
     match size {
         0..=15 => out.push(0x90 | size as u8),
@@ -94,6 +116,7 @@ pub(crate) fn write_array_header(out: &mut Vec<u8>, size: u32) {
     }
 }
 
+#[inline]
 pub(crate) fn write_map_header(out: &mut Vec<u8>, size: u32) {
     match size {
         0..=15 => out.push(0x80 | size as u8),
@@ -108,6 +131,7 @@ pub(crate) fn write_map_header(out: &mut Vec<u8>, size: u32) {
     }
 }
 
+#[inline]
 pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     let size = text.len();
     match size {

@@ -70,12 +70,20 @@ pub(crate) fn object_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     object_entries(text).find_map(|(key, value)| (key == quoted).then_some(value))
 }
 
+/// Key and value of a text with exactly these two fields, as pairs of maps are written.
+pub(crate) fn written_pair(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix(r#"{"key":"#)?;
+    let (key, rest) = rest.split_at_checked(value_end(rest.as_bytes(), 0))?;
+    let rest = rest.strip_prefix(r#","value":"#)?;
+    let (value, rest) = rest.split_at_checked(value_end(rest.as_bytes(), 0))?;
+    (rest == "}").then_some((key, value))
+}
+
 /// The characters that a JSON string denotes.
 pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     let inner = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(text);
+        .get(1..text.len().saturating_sub(1))
+        .unwrap_or_default();
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Cow::Borrowed(inner);
     }
@@ -206,6 +214,17 @@ mod tests {
         assert_eq!(object_field(DOCUMENT, "b"), None);
         assert_eq!(array_len("[]"), 0);
         assert_eq!(object_entries("{}").count(), 0);
+    }
+
+    #[test]
+    fn pairs_as_they_are_written() {
+        assert_eq!(
+            written_pair(r#"{"key":"a","value":{"b":[1]}}"#),
+            Some((r#""a""#, r#"{"b":[1]}"#))
+        );
+        for text in ["{}", r#"{"key":1,"value":2,"z":3}"#, r#"{"key":1}"#, "1"] {
+            assert_eq!(written_pair(text), None);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::json;
 
-pub(super) fn compile(ast: &Ast<'_>) -> Program {
+pub(super) fn compile<'s>(ast: &Ast<'s>) -> Program<'s> {
     let symbols = ast.symbol_count();
     let mut compiler = Compiler {
         ast,
@@ -20,7 +20,8 @@ pub(super) fn compile(ast: &Ast<'_>) -> Program {
             text: ast.source().into(),
             pool: String::new(),
             ops: Vec::with_capacity(ast.len()),
-            spans: Vec::with_capacity(ast.len()),
+            starts: Vec::with_capacity(ast.len()),
+            codes: Vec::new(),
             operands: Vec::new(),
             lenses: Vec::new(),
             steps: Vec::new(),
@@ -35,8 +36,7 @@ pub(super) fn compile(ast: &Ast<'_>) -> Program {
         while compiler.open.last().is_some_and(|open| open.end <= id) {
             compiler.close_scope();
         }
-        let span = instruction.span();
-        compiler.program.spans.push((span.start, span.end));
+        compiler.program.starts.push(instruction.span().start);
         let op = compiler.instruction(instruction.kind(), instruction.end().index() as u32);
         compiler.program.ops.push(op);
     }
@@ -45,7 +45,7 @@ pub(super) fn compile(ast: &Ast<'_>) -> Program {
 
 struct Compiler<'a, 's> {
     ast: &'a Ast<'s>,
-    program: Program,
+    program: Program<'s>,
     /// By name: the scope that streams of that name belong to here.
     scopes: Vec<u32>,
     open: Vec<OpenScope>,
@@ -123,10 +123,13 @@ impl Compiler<'_, '_> {
             InstructionKind::Match { left, right, .. } => self.comparison(left, right, true),
             InstructionKind::Mismatch { left, right, .. } => self.comparison(left, right, false),
             InstructionKind::Fail { operand } => match operand {
-                FailOperand::Literal { code, message } => Op::FailLiteral {
-                    code,
-                    message: self.pooled(|pool| pool.push_str(message)),
-                },
+                FailOperand::Literal { code, message } => {
+                    self.program.codes.push(code);
+                    Op::FailLiteral {
+                        code: self.program.codes.len() as u32 - 1,
+                        message: self.pooled(|pool| pool.push_str(message)),
+                    }
+                }
                 FailOperand::Value(value) => Op::Fail {
                     operand: self.operand(value),
                 },

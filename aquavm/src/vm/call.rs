@@ -2,7 +2,7 @@
 
 use particle::{
     Tetraplet,
-    cid::value_cid,
+    cid::{CidText, value_cid},
     data::{CallState, Provenance, ServiceResult, State},
     merge::{Met, Source, UNNUMBERED, dump_value},
 };
@@ -21,20 +21,6 @@ use crate::{
 /// What a result that is no JSON counts as.
 const NOT_JSON: i32 = i32::MAX;
 
-/// Where a call goes.
-#[derive(Clone, Copy)]
-struct Target<'x> {
-    origin: &'x Origin<'x>,
-    /// CID of the JSON array of the arguments; `None` while one of them may still come.
-    argument_hash: Option<&'x str>,
-}
-
-impl<'x> Target<'x> {
-    fn peer(self) -> &'x str {
-        self.origin.tetraplet.peer_pk
-    }
-}
-
 impl<'x> Vm<'x> {
     pub(super) fn call(
         &mut self,
@@ -46,37 +32,34 @@ impl<'x> Vm<'x> {
         let peer_pk = or_join!(self, self.string_of(operands));
         let service_id = or_join!(self, self.string_of(operands + 1));
         let function_name = or_join!(self, self.string_of(operands + 2));
-        let origin = Origin::new(
-            self.arena,
-            Tetraplet::of_call(peer_pk, service_id, function_name),
-        );
+        let tetraplet = Tetraplet::of_call(peer_pk, service_id, function_name);
+        let origin = match self.recent_call {
+            Some(recent) if recent.tetraplet == tetraplet => recent,
+            _ => Origin::new(self.arena, tetraplet),
+        };
+        self.recent_call = Some(origin);
         self.call_origin = Some(origin);
         if let Output::Scalar(slot) = output {
             self.check_output(slot)?;
         }
         let first = operands + 3;
-        let argument_hash = match self.resolve_arguments(first, arguments) {
-            Ok(()) => Some(&*self.arena.alloc_str(&value_cid(&self.arguments))),
-            Err(stop) if stop.is_joinable() => None,
+        match self.resolve_arguments(first, arguments) {
+            Ok(()) => self.arguments_known = true,
+            Err(stop) if stop.is_joinable() => {}
             Err(stop) => return Err(stop),
-        };
-        self.call_arguments = argument_hash;
-        let target = Target {
-            origin,
-            argument_hash,
-        };
+        }
         let met = self.merge.call_start();
         let met = met.map_err(|error| self.trace_error(op, error))?;
-        let met = met.and_then(|met| self.believed(met, target));
+        let met = met.and_then(|met| self.believed(met, origin));
         let Some(Met { state, source }) = met else {
-            return self.request(target, first, arguments, None);
+            return self.request(origin, first, arguments, None);
         };
         match state {
             CallState::SentByWithId { peer_id, call_id } if peer_id == self.current_peer => {
                 let results = self.results;
                 match results.get(&call_id) {
                     Some(result) if self.used_results.insert(call_id) => {
-                        return self.finish(target, output, result);
+                        return self.finish(origin, output, result);
                     }
                     _ => {
                         self.complete = false;
@@ -85,28 +68,32 @@ impl<'x> Vm<'x> {
                 }
             }
             CallState::SentBy(_) | CallState::SentByWithId { .. } => {
-                if target.peer() == self.current_peer {
-                    return self.request(target, first, arguments, Some(state));
+                if peer_pk == self.current_peer {
+                    return self.request(origin, first, arguments, Some(state));
                 }
                 self.complete = false;
                 self.merge.push(State::Call(state));
             }
-            CallState::Failed(cid) => return Err(self.failed_before(target, cid)?.into()),
+            CallState::Failed(cid) => return Err(self.failed_before(origin, cid)?.into()),
             CallState::Scalar(_) | CallState::Stream { .. } | CallState::Unused(_) => {
-                self.restore(target, output, state, source)?;
+                self.restore(origin, output, state, source)?;
             }
         }
         Ok(Flow::Done)
     }
 
     /// A state of the data as local policy takes it.
-    fn believed(&self, met: Met<CallState<'x>>, target: Target<'x>) -> Option<Met<CallState<'x>>> {
+    fn believed(
+        &self,
+        met: Met<CallState<'x>>,
+        target: &'x Origin<'x>,
+    ) -> Option<Met<CallState<'x>>> {
         let foreign = met.source == Source::Current;
         match met.state {
             CallState::Unused(_)
                 if foreign
                     && self.policy.ignore_foreign_unused
-                    && target.peer() == self.current_peer =>
+                    && target.tetraplet.peer_pk == self.current_peer =>
             {
                 None
             }
@@ -141,53 +128,43 @@ impl<'x> Vm<'x> {
         }
     }
 
-    /// Writes the JSON array of the arguments.
+    /// Finds the arguments and writes their JSON array.
     fn resolve_arguments(&mut self, first: u32, count: u32) -> Result<(), Stop> {
-        let mut array = std::mem::take(&mut self.arguments);
-        array.clear();
-        array.push('[');
-        let mut result = Ok(());
+        self.argument_texts.clear();
+        self.arguments.clear();
         for operand in first..first + count {
-            match self.text_of(operand) {
-                Ok(text) => {
-                    if operand > first {
-                        array.push(',');
-                    }
-                    array.push_str(text);
-                }
-                Err(stop) => {
-                    result = Err(stop);
-                    break;
-                }
-            }
+            let text = self.text_of(operand)?;
+            self.argument_texts.push(text);
+            self.arguments
+                .push(if operand == first { '[' } else { ',' });
+            self.arguments.push_str(text);
         }
-        array.push(']');
-        self.arguments = array;
-        result
+        self.arguments.push_str(if count == 0 { "[]" } else { "]" });
+        Ok(())
     }
 
     /// The call was not executed before: issue it here, or send the particle to where it belongs.
     fn request(
         &mut self,
-        target: Target<'x>,
+        target: &'x Origin<'x>,
         first: u32,
         count: u32,
         remembered: Option<CallState<'x>>,
     ) -> Result<Flow, Stop> {
         self.complete = false;
-        if target.peer() != self.current_peer {
-            self.next_peers.insert(target.peer());
+        if target.tetraplet.peer_pk != self.current_peer {
+            self.next_peers.insert(target.tetraplet.peer_pk);
             self.merge
                 .push(State::Call(CallState::SentBy(self.current_peer)));
             return Ok(Flow::Done);
         }
-        if target.argument_hash.is_none() {
+        if !self.arguments_known {
             if let Some(state) = remembered {
                 self.merge.push(State::Call(state));
             }
             return Ok(Flow::Done);
         }
-        let mut origins = Vec::new();
+        let mut origins = Vec::with_capacity(count as usize);
         let mut ends = Vec::with_capacity(count as usize);
         for operand in first..first + count {
             self.origins_of(operand, &mut origins)?;
@@ -202,9 +179,10 @@ impl<'x> Vm<'x> {
         self.last_call_id = call_id;
         self.requests.push(Request {
             id: call_id,
-            service_id: target.origin.tetraplet.service_id,
-            function_name: target.origin.tetraplet.function_name,
+            service_id: target.tetraplet.service_id,
+            function_name: target.tetraplet.function_name,
             arguments: &self.arguments,
+            values: &self.argument_texts,
             origins: &origins,
             ends: &ends,
         });
@@ -218,15 +196,16 @@ impl<'x> Vm<'x> {
     /// The host answered.
     fn finish(
         &mut self,
-        target: Target<'x>,
+        target: &'x Origin<'x>,
         output: Output,
         result: &'x CallResult,
     ) -> Result<Flow, Stop> {
-        let argument_hash = target.argument_hash.ok_or_else(unknown_arguments)?;
+        let argument_hash = self.argument_hash().ok_or_else(unknown_arguments)?;
+        let argument_hash = &*self.arena.alloc_str(&argument_hash);
         let (ret_code, message) = match result.ret_code {
             0 => match canonical_text(self.arena, &result.result) {
                 Ok(text) => {
-                    self.finish_ok(target.origin, argument_hash, output, text)?;
+                    self.finish_ok(target, argument_hash, output, text)?;
                     return Ok(Flow::Done);
                 }
                 Err(error) => (
@@ -244,8 +223,8 @@ impl<'x> Vm<'x> {
         json::write_string(&mut text, &message);
         text.push_str(&format!(",\"ret_code\":{ret_code}}}"));
         let text = self.arena.alloc_str(&text);
-        let cid = self.store_result(target.origin, argument_hash, text);
-        self.register(cid, target.peer());
+        let cid = self.store_result(target, argument_hash, text);
+        self.register(cid, target.tetraplet.peer_pk);
         self.merge.push(State::Call(CallState::Failed(cid)));
         Err(CatchableError::LocalService { ret_code, message }.into())
     }
@@ -306,7 +285,7 @@ impl<'x> Vm<'x> {
     /// The data hold the result.
     fn restore(
         &mut self,
-        target: Target<'x>,
+        target: &'x Origin<'x>,
         output: Output,
         state: CallState<'x>,
         source: Source,
@@ -338,14 +317,14 @@ impl<'x> Vm<'x> {
     /// A result of the data, checked against the call.
     fn restored(
         &mut self,
-        target: Target<'x>,
+        target: &'x Origin<'x>,
         cid: &'x str,
     ) -> Result<(&'x str, Aggregate<'x>), UncatchableError> {
         let (cid, result) = self.service_result(cid)?;
         let value = self.stored_value(result.value_cid)?;
         let origin = self.stored_origin(result.tetraplet_cid)?;
-        check_result(target, &result, origin)?;
-        self.register(cid, target.peer());
+        self.check_result(target, &result, origin)?;
+        self.register(cid, target.tetraplet.peer_pk);
         let aggregate = Aggregate {
             value,
             origin,
@@ -355,10 +334,40 @@ impl<'x> Vm<'x> {
         Ok((cid, aggregate))
     }
 
+    /// CID of the JSON array of the arguments; `None` while one of them may still come.
+    pub(super) fn argument_hash(&self) -> Option<CidText> {
+        self.arguments_known.then(|| value_cid(&self.arguments))
+    }
+
+    /// A result must belong to this call and these arguments.
+    fn check_result(
+        &self,
+        target: &Origin<'_>,
+        result: &ServiceResult<'_>,
+        origin: &Origin<'_>,
+    ) -> Result<(), UncatchableError> {
+        let expected = self.argument_hash().ok_or_else(unknown_arguments)?;
+        if *expected != *result.argument_hash {
+            return Err(UncatchableError::InstructionParametersMismatch {
+                parameter: "call argument_hash",
+                expected: expected.to_string(),
+                stored: result.argument_hash.to_owned(),
+            });
+        }
+        if target.tetraplet != origin.tetraplet {
+            return Err(UncatchableError::InstructionParametersMismatch {
+                parameter: "call tetraplet",
+                expected: dump_tetraplet(&target.tetraplet),
+                stored: dump_tetraplet(&origin.tetraplet),
+            });
+        }
+        Ok(())
+    }
+
     /// The data say that the call failed: the same error again.
     fn failed_before(
         &mut self,
-        target: Target<'x>,
+        target: &'x Origin<'x>,
         cid: &'x str,
     ) -> Result<CatchableError, UncatchableError> {
         #[derive(serde::Deserialize)]
@@ -369,7 +378,7 @@ impl<'x> Vm<'x> {
         let (cid, result) = self.service_result(cid)?;
         let value = self.stored_value(result.value_cid)?;
         let origin = self.stored_origin(result.tetraplet_cid)?;
-        check_result(target, &result, origin)?;
+        self.check_result(target, &result, origin)?;
         let text = value.text(self.arena)?;
         let failed: CallServiceFailed = serde_json::from_str::<serde_json::Value>(text)
             .and_then(serde_json::from_value)
@@ -377,37 +386,13 @@ impl<'x> Vm<'x> {
                 reason: error.to_string(),
             })?;
         self.complete = false;
-        self.register(cid, target.peer());
+        self.register(cid, target.tetraplet.peer_pk);
         self.merge.push(State::Call(CallState::Failed(cid)));
         Ok(CatchableError::LocalService {
             ret_code: failed.ret_code,
             message: failed.message,
         })
     }
-}
-
-/// A result must belong to this call and these arguments.
-fn check_result(
-    target: Target<'_>,
-    result: &ServiceResult<'_>,
-    origin: &Origin<'_>,
-) -> Result<(), UncatchableError> {
-    let expected = target.argument_hash.ok_or_else(unknown_arguments)?;
-    if expected != result.argument_hash {
-        return Err(UncatchableError::InstructionParametersMismatch {
-            parameter: "call argument_hash",
-            expected: expected.to_owned(),
-            stored: result.argument_hash.to_owned(),
-        });
-    }
-    if target.origin.tetraplet != origin.tetraplet {
-        return Err(UncatchableError::InstructionParametersMismatch {
-            parameter: "call tetraplet",
-            expected: dump_tetraplet(&target.origin.tetraplet),
-            stored: dump_tetraplet(&origin.tetraplet),
-        });
-    }
-    Ok(())
 }
 
 /// A result for arguments that are not there yet cannot be honest.

@@ -12,6 +12,7 @@ use super::{Bound, Flow, Stop, Vm, call::dump_tetraplet, or_join};
 use crate::{
     error::UncatchableError,
     script::{CanonTarget, OpId, StreamRef},
+    stream::Stream,
     value::{Aggregate, Canon, CanonMap, Json, Origin, map_to_object},
 };
 
@@ -87,8 +88,10 @@ impl<'x> Vm<'x> {
                 self.arena.alloc_slice_copy(&[element])
             }
             CanonTarget::Stream(_) | CanonTarget::Map(_) => {
-                let values: Vec<Aggregate<'x>> = values.copied().collect();
-                self.arena.alloc_slice_copy(&values)
+                let size = stream.map_or(0, Stream::len);
+                let mut elements = bumpalo::collections::Vec::with_capacity_in(size, self.arena);
+                elements.extend(values.copied());
+                elements.into_bump_slice()
             }
         };
         let canon = self.store_canon(elements)?;

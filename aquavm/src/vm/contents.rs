@@ -3,7 +3,7 @@
 use particle::{
     Tetraplet,
     cid::value_cid,
-    data::{CanonElement, CanonResult, Provenance, ServiceResult},
+    data::{CanonElement, CanonResult, Content as _, ServiceResult},
 };
 
 use super::Vm;
@@ -96,11 +96,7 @@ impl<'x> Vm<'x> {
     /// Puts a service result into its store.
     pub(super) fn store_service_result(&mut self, result: ServiceResult<'x>) -> &'x str {
         let arena = self.arena;
-        // CIDs need no escaping.
-        let cid = value_cid(&format!(
-            "{{\"value_cid\":\"{}\",\"argument_hash\":\"{}\",\"tetraplet_cid\":\"{}\"}}",
-            result.value_cid, result.argument_hash, result.tetraplet_cid
-        ));
+        let cid = result.cid(&mut self.scratch);
         self.stores
             .service_results
             .insert_with(&cid, |cid| arena.alloc_str(cid), || result)
@@ -115,7 +111,8 @@ impl<'x> Vm<'x> {
         let origin = Origin::new(arena, Tetraplet::of_peer(self.current_peer));
         let tetraplet = self.store_origin(origin);
         let mut values = Vec::with_capacity(elements.len());
-        let mut json = String::with_capacity(320);
+        self.stores.values.reserve(elements.len());
+        self.stores.canon_elements.reserve(elements.len());
         for element in elements {
             let text = element.value.text(arena)?;
             let value = match element.value.known_cid() {
@@ -127,34 +124,22 @@ impl<'x> Vm<'x> {
                 tetraplet: self.store_origin(element.origin),
                 provenance: element.provenance,
             };
-            json.clear();
-            push_element(&mut json, &content);
-            let cid = value_cid(&json);
+            let cid = content.cid(&mut self.scratch);
             values.push(self.stores.canon_elements.insert_with(
                 &cid,
                 |cid| arena.alloc_str(cid),
                 || content,
             ));
         }
-        json.clear();
-        json.push_str("{\"tetraplet\":\"");
-        json.push_str(tetraplet);
-        json.push_str("\",\"values\":[");
-        for (index, cid) in values.iter().enumerate() {
-            json.push_str(if index == 0 { "\"" } else { ",\"" });
-            json.push_str(cid);
-            json.push('"');
-        }
-        json.push_str("]}");
-        let cid = value_cid(&json);
-        let cid = self.stores.canon_results.insert_with(
-            &cid,
-            |cid| arena.alloc_str(cid),
-            || CanonResult {
-                tetraplet,
-                values: values.into(),
-            },
-        );
+        let result = CanonResult {
+            tetraplet,
+            values: values.into(),
+        };
+        let cid = result.cid(&mut self.scratch);
+        let cid =
+            self.stores
+                .canon_results
+                .insert_with(&cid, |cid| arena.alloc_str(cid), || result);
         Ok(Canon::new(elements, origin, cid))
     }
 
@@ -162,27 +147,6 @@ impl<'x> Vm<'x> {
     pub(super) fn register(&mut self, cid: &'x str, peer_id: &str) {
         if peer_id == self.current_peer {
             self.own_cids.push(cid);
-        }
-    }
-}
-
-fn push_element(json: &mut String, element: &CanonElement<'_>) {
-    json.push_str("{\"value\":\"");
-    json.push_str(element.value);
-    json.push_str("\",\"tetraplet\":\"");
-    json.push_str(element.tetraplet);
-    json.push_str("\",\"provenance\":{\"type\":\"");
-    match element.provenance {
-        Provenance::Literal => json.push_str("literal\"}}"),
-        Provenance::ServiceResult(cid) => {
-            json.push_str("service_result\",\"cid\":\"");
-            json.push_str(cid);
-            json.push_str("\"}}");
-        }
-        Provenance::Canon(cid) => {
-            json.push_str("canon\",\"cid\":\"");
-            json.push_str(cid);
-            json.push_str("\"}}");
         }
     }
 }

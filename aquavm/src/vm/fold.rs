@@ -1,6 +1,6 @@
 //! `fold` and `next`.
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc};
 
 use bumpalo::Bump;
 use particle::{Tetraplet, data::Provenance};
@@ -12,7 +12,7 @@ use crate::{
     parameters::Compat,
     script::{OpId, Operand, Slot, StreamRef},
     stream::Cursor,
-    value::{Aggregate, Json, Origin, concat},
+    value::{Aggregate, Elements, Json, Origin},
 };
 
 /// A fold that is being executed, found by the name of its iterator.
@@ -32,12 +32,10 @@ pub(super) struct ActiveFold<'x> {
 pub(super) enum Items<'x> {
     /// Elements of a JSON array.
     Array {
-        texts: Vec<&'x str>,
+        elements: &'x Elements<'x>,
         /// Tetraplet of the array.
         origin: &'x Origin<'x>,
         provenance: Provenance<'x>,
-        /// Tetraplet of the element that was asked for last, which bodies ask for again and again.
-        recent: Cell<Option<(usize, &'x Origin<'x>)>>,
     },
     /// Elements of a canon stream.
     Canon(&'x [Aggregate<'x>]),
@@ -63,7 +61,7 @@ pub(super) struct StreamFold<'x> {
 impl<'x> Items<'x> {
     fn len(&self) -> usize {
         match self {
-            Self::Array { texts, .. } => texts.len(),
+            Self::Array { elements, .. } => elements.texts.len(),
             Self::Canon(elements) => elements.len(),
             Self::List(elements) => elements.len(),
         }
@@ -80,7 +78,9 @@ impl<'x> Items<'x> {
     pub(super) fn text(&self, arena: &'x Bump, index: usize) -> Result<&'x str, UncatchableError> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.value.text(arena),
-            (Self::Array { texts, .. }, None) => Ok(texts.get(index).copied().unwrap_or("null")),
+            (Self::Array { elements, .. }, None) => {
+                Ok(elements.texts.get(index).copied().unwrap_or("null"))
+            }
             _ => Ok("null"),
         }
     }
@@ -96,16 +96,12 @@ impl<'x> Items<'x> {
     pub(super) fn origin(&self, arena: &'x Bump, index: usize) -> &'x Origin<'x> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.origin,
-            (Self::Array { origin, recent, .. }, None) => {
-                if let Some((_, origin)) = recent.get().filter(|(of, _)| *of == index) {
-                    return origin;
-                }
-                let tetraplet = origin.tetraplet;
-                let lens = concat(arena, &[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
-                let origin = Origin::new(arena, Tetraplet { lens, ..tetraplet });
-                recent.set(Some((index, origin)));
-                origin
-            }
+            (
+                Self::Array {
+                    elements, origin, ..
+                },
+                None,
+            ) => elements.origin(arena, origin, index),
             _ => Origin::new(arena, Tetraplet::default()),
         }
     }
@@ -116,7 +112,7 @@ impl<'x> Items<'x> {
             return *element;
         }
         let text = match self {
-            Self::Array { texts, .. } => texts.get(index).copied().unwrap_or("null"),
+            Self::Array { elements, .. } => elements.texts.get(index).copied().unwrap_or("null"),
             _ => "null",
         };
         let provenance = self.provenance(index);
@@ -192,11 +188,11 @@ impl<'x> Vm<'x> {
             Operand::CanonMap(slot, _) => Provenance::Canon(self.canon_map(slot)?.canon.cid),
             _ => Provenance::Literal,
         };
+        let origin = self.origin_of(iterable)?;
         Ok(Items::Array {
-            texts: json::array_items(text).collect(),
-            origin: self.origin_of(iterable)?,
+            elements: origin.elements(self.arena, text),
+            origin,
             provenance,
-            recent: Cell::new(None),
         })
     }
 

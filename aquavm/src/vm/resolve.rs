@@ -1,8 +1,10 @@
 //! Operands: their texts, where they came from, what an assignment keeps of them.
 
+use std::{borrow::Cow, rc::Rc};
+
 use particle::{Tetraplet, data::Provenance};
 
-use super::{Bound, Stop, Vm};
+use super::{Bound, Stop, Vm, fold::ActiveFold};
 use crate::{
     error::{CatchableError, LambdaError, UncatchableError},
     json::{self, Kind},
@@ -17,6 +19,12 @@ use crate::{
 enum Which {
     Error,
     LastError,
+}
+
+/// What a scalar or an iterator stands for.
+enum Named<'v, 'x> {
+    Scalar(&'v Aggregate<'x>),
+    Iterator(&'v ActiveFold<'x>),
 }
 
 impl<'x> Vm<'x> {
@@ -57,10 +65,8 @@ impl<'x> Vm<'x> {
         let text = self.text_of(operand)?;
         if json::kind(text) == Kind::String {
             return Ok(match json::unescape(text) {
-                std::borrow::Cow::Borrowed(_) => text
-                    .get(1..text.len().saturating_sub(1))
-                    .unwrap_or_default(),
-                std::borrow::Cow::Owned(text) => self.arena.alloc_str(&text),
+                Cow::Borrowed(text) => text,
+                Cow::Owned(text) => self.arena.alloc_str(&text),
             });
         }
         let name = match self.program.operand(operand) {
@@ -226,59 +232,48 @@ impl<'x> Vm<'x> {
         matches!(self.folds.get(slot as usize), Some(Some(_)))
     }
 
-    /// The value of a scalar; `None` when an iterator holds it.
-    fn scalar_value(&self, slot: Slot) -> Result<Option<Aggregate<'x>>, Stop> {
-        let iterator = self.is_iterator(slot);
-        match self.scopes.get(slot) {
+    /// What a scalar or an iterator stands for.
+    fn named(&self, slot: Slot) -> Result<Named<'_, 'x>, Stop> {
+        let fold = self.folds.get(slot as usize).and_then(Option::as_deref);
+        match (self.scopes.get(slot), fold) {
             // Assignments do not look at iterators, so both can be there.
-            Found::Value(_) if iterator => Err(UncatchableError::IterableShadowing {
+            (Found::Value(_), Some(_)) => Err(UncatchableError::IterableShadowing {
                 name: self.name(slot),
             }
             .into()),
-            Found::Value(Bound::Scalar(value)) => Ok(Some(value)),
-            Found::Value(_) => Err(self.not_found(slot)),
-            Found::Unset => Err(self.not_set(slot)),
-            Found::Nothing if iterator => Ok(None),
-            Found::Nothing => Err(self.not_found(slot)),
+            (Found::Value(Bound::Scalar(value)), None) => Ok(Named::Scalar(value)),
+            (Found::Unset, _) => Err(self.not_set(slot)),
+            (Found::Nothing, Some(fold)) => Ok(Named::Iterator(fold)),
+            (Found::Value(_) | Found::Nothing, None) => Err(self.not_found(slot)),
         }
     }
 
     /// A scalar or the current element of an iterator as an assignment keeps it.
     pub(super) fn scalar(&self, slot: Slot) -> Result<Aggregate<'x>, Stop> {
-        if let Some(value) = self.scalar_value(slot)? {
-            return Ok(value);
-        }
-        match self.folds.get(slot as usize) {
-            Some(Some(fold)) => Ok(fold.items.element(self.arena, fold.cursor)),
-            _ => Err(self.not_found(slot)),
-        }
+        Ok(match self.named(slot)? {
+            Named::Scalar(value) => *value,
+            Named::Iterator(fold) => fold.items.element(self.arena, fold.cursor),
+        })
     }
 
     pub(super) fn scalar_text(&self, slot: Slot) -> Result<&'x str, Stop> {
-        if let Some(value) = self.scalar_value(slot)? {
-            return Ok(value.value.text(self.arena)?);
-        }
-        match self.folds.get(slot as usize) {
-            Some(Some(fold)) => Ok(fold.items.text(self.arena, fold.cursor)?),
-            _ => Err(self.not_found(slot)),
-        }
+        Ok(match self.named(slot)? {
+            Named::Scalar(value) => value.value.text(self.arena)?,
+            Named::Iterator(fold) => fold.items.text(self.arena, fold.cursor)?,
+        })
     }
 
     fn scalar_provenance(&self, slot: Slot) -> Result<Provenance<'x>, Stop> {
-        if let Some(value) = self.scalar_value(slot)? {
-            return Ok(value.provenance);
-        }
-        match self.folds.get(slot as usize) {
-            Some(Some(fold)) => Ok(fold.items.provenance(fold.cursor)),
-            _ => Err(self.not_found(slot)),
-        }
+        Ok(match self.named(slot)? {
+            Named::Scalar(value) => value.provenance,
+            Named::Iterator(fold) => fold.items.provenance(fold.cursor),
+        })
     }
 
     fn scalar_origin(&self, slot: Slot, lens: Option<LensId>) -> Result<&'x Origin<'x>, Stop> {
-        let origin = match (self.scalar_value(slot)?, self.folds.get(slot as usize)) {
-            (Some(value), _) => value.origin,
-            (None, Some(Some(fold))) => fold.items.origin(self.arena, fold.cursor),
-            _ => return Err(self.not_found(slot)),
+        let origin = match self.named(slot)? {
+            Named::Scalar(value) => value.origin,
+            Named::Iterator(fold) => fold.items.origin(self.arena, fold.cursor),
         };
         let Some(lens) = lens else {
             return Ok(origin);
@@ -318,9 +313,9 @@ impl<'x> Vm<'x> {
         }
     }
 
-    pub(super) fn canon_map(&self, slot: Slot) -> Result<std::rc::Rc<CanonMap<'x>>, Stop> {
+    pub(super) fn canon_map(&self, slot: Slot) -> Result<Rc<CanonMap<'x>>, Stop> {
         match self.scopes.get(slot) {
-            Found::Value(Bound::Map(map)) => Ok(map),
+            Found::Value(Bound::Map(map)) => Ok(Rc::clone(map)),
             Found::Unset => Err(self.not_set(slot)),
             _ => Err(self.not_found(slot)),
         }
@@ -440,7 +435,7 @@ impl<'x> Vm<'x> {
                 Ok(self.arena.alloc_str(&key))
             }
             LensStep::Scalar(slot) => {
-                let Some(value) = self.scalar_value(slot)? else {
+                let Named::Scalar(value) = self.named(slot)? else {
                     return Err(CatchableError::from(LambdaError::IterableMapKey).into());
                 };
                 let text = value.value.text(self.arena)?;

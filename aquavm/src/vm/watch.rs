@@ -53,7 +53,8 @@ impl<'x> Vm<'x> {
         let (target, argument_hash) = match self.program.op(op) {
             Op::Call { .. } => (
                 self.call_origin.map(|origin| origin.tetraplet),
-                self.call_arguments,
+                self.argument_hash()
+                    .map(|hash| &*self.arena.alloc_str(&hash)),
             ),
             // It was resolved before, so it is again.
             Op::Canon { peer, .. } => (self.string_of(peer).ok().map(Tetraplet::of_peer), None),

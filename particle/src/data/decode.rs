@@ -120,7 +120,6 @@ pub enum ArchiveError {
 /// What a shared pointer points to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shared {
-    Text,
     Peer,
     Value,
     Tetraplet,
@@ -132,7 +131,6 @@ enum Shared {
 impl Shared {
     fn name(self) -> &'static str {
         match self {
-            Self::Text => "shared text",
             Self::Peer => "peer id",
             Self::Value => "value",
             Self::Tetraplet => "tetraplet",
@@ -145,40 +143,51 @@ impl Shared {
 
 /// Shared parts that were read, found by their offsets in constant time: a search would make large
 /// archives slow, because every step of it misses the caches.
-#[derive(Default)]
-struct SharedParts {
-    /// With ascending offsets; at one offset every kind once at most.
-    parts: Vec<(u32, Shared)>,
+struct ByOffset<T> {
+    /// With ascending offsets; at one offset every part once at most.
+    parts: Vec<(u32, T)>,
     /// By block of the archive: how many parts begin before it.
     blocks: Vec<u32>,
 }
 
-impl SharedParts {
+impl<T: Copy> ByOffset<T> {
     /// Bytes of a block, as a shift: few parts, so that they are looked at one by one.
     const BLOCK: u32 = 8;
 
-    /// Adds a part that begins at or after the last one.
-    fn push(&mut self, position: u32, shared: Shared) {
-        let same = |part: &&(u32, Shared)| part.0 == position;
-        let mut here = self.parts.iter().rev().take_while(same);
-        if here.any(|(_, kind)| *kind == shared) {
+    const fn new() -> Self {
+        Self {
+            parts: Vec::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Adds a part that begins at or after the last one, unless it is the `same` as one there.
+    fn push(&mut self, position: u32, part: T, same: impl Fn(T) -> bool) {
+        let mut here = self.parts.iter().rev();
+        if here
+            .by_ref()
+            .take_while(|(at, _)| *at == position)
+            .any(|(_, other)| same(*other))
+        {
             return;
         }
         let blocks = (position >> Self::BLOCK) as usize + 1;
         if self.blocks.len() < blocks {
             self.blocks.resize(blocks, self.parts.len() as u32);
         }
-        self.parts.push((position, shared));
+        self.parts.push((position, part));
     }
 
-    fn contains(&self, position: u32, shared: Shared) -> bool {
+    fn find(&self, position: u32, wanted: impl Fn(T) -> bool) -> Option<T> {
         let block = (position >> Self::BLOCK) as usize;
-        let first = self.blocks.get(block).copied().unwrap_or(u32::MAX);
-        let parts = self.parts.get(first as usize..).unwrap_or_default();
+        let first = self.blocks.get(block).copied()?;
+        let parts = self.parts.get(first as usize..)?;
         parts
             .iter()
-            .take_while(|(at, _)| *at <= position)
-            .any(|part| *part == (position, shared))
+            .skip_while(|(at, _)| *at < position)
+            .take_while(|(at, _)| *at == position)
+            .map(|(_, part)| *part)
+            .find(|part| wanted(*part))
     }
 }
 
@@ -196,7 +205,8 @@ pub(super) fn decode(archive: &[u8]) -> Result<Data<'_>> {
         start: 0,
         end: root,
         revisit: false,
-        shared: SharedParts::default(),
+        texts: ByOffset::new(),
+        shared: ByOffset::new(),
         long_texts: HashMap::new(),
         canon_values: HashMap::new(),
     };
@@ -210,7 +220,8 @@ struct Reader<'a> {
     end: usize,
     /// Set while a shared part is read again, whose order is known to be right.
     revisit: bool,
-    shared: SharedParts,
+    texts: ByOffset<&'a str>,
+    shared: ByOffset<Shared>,
     long_texts: HashMap<(usize, usize), &'a str>,
     canon_values: HashMap<usize, Arc<[&'a str]>>,
 }
@@ -416,7 +427,7 @@ impl<'a> Reader<'a> {
         let target = self.target(shared.name(), position)?;
         aligned(shared.name(), target)?;
         if self.revisit || target < self.start {
-            self.find_shared(target, shared)?;
+            self.check_shared(target, shared)?;
             let outer = std::mem::replace(&mut self.revisit, true);
             let value = read(self, target);
             self.revisit = outer;
@@ -425,7 +436,8 @@ impl<'a> Reader<'a> {
         let entered = self.enter(shared.name(), target, size)?;
         let value = read(self, target)?;
         self.leave(entered);
-        self.shared.push(target as u32, shared);
+        self.shared
+            .push(target as u32, shared, |other| other == shared);
         Ok(value)
     }
 
@@ -435,12 +447,19 @@ impl<'a> Reader<'a> {
         let length = self.u32(position + 4)? as usize;
         within_limit("shared text", target, length)?;
         if self.revisit || target < self.start {
-            self.find_shared(target, Shared::Text)?;
-        } else {
-            self.owned("shared text", target, length)?;
-            self.shared.push(target as u32, Shared::Text);
+            return match self.texts.find(target as u32, |_| true) {
+                Some(known) if known.len() == length => Ok(known),
+                Some(_) => self.utf8(target, length),
+                None => Err(ArchiveError::NotShared {
+                    what: "shared text",
+                    position: target,
+                }),
+            };
         }
-        self.utf8(target, length)
+        self.owned("shared text", target, length)?;
+        let text = self.utf8(target, length)?;
+        self.texts.push(target as u32, text, |_| true);
+        Ok(text)
     }
 
     fn peer(&mut self, position: usize) -> Result<&'a str> {
@@ -449,14 +468,14 @@ impl<'a> Reader<'a> {
         Ok(peer_id)
     }
 
-    fn find_shared(&self, target: usize, shared: Shared) -> Result<()> {
-        if self.shared.contains(target as u32, shared) {
-            return Ok(());
+    fn check_shared(&self, target: usize, shared: Shared) -> Result<()> {
+        match self.shared.find(target as u32, |other| other == shared) {
+            Some(_) => Ok(()),
+            None => Err(ArchiveError::NotShared {
+                what: shared.name(),
+                position: target,
+            }),
         }
-        Err(ArchiveError::NotShared {
-            what: shared.name(),
-            position: target,
-        })
     }
 
     /// Reads a string field: up to 7 bytes are in the field itself.
@@ -672,20 +691,22 @@ mod tests {
 
     #[test]
     fn shared_parts_are_found() {
-        let mut parts = SharedParts::default();
-        assert!(!parts.contains(0, Shared::Text));
+        let mut parts = ByOffset::new();
+        let find = |parts: &ByOffset<u8>, position, part| {
+            parts.find(position, |other| other == part).is_some()
+        };
+        assert!(!find(&parts, 0, 1));
         let offsets = [0, 3, 255, 256, 5000, 5001, 100_000];
         for position in offsets {
-            parts.push(position, Shared::Text);
-            parts.push(position, Shared::Text);
+            parts.push(position, 1, |other| other == 1);
+            parts.push(position, 1, |other| other == 1);
         }
-        parts.push(100_000, Shared::Value);
+        parts.push(100_000, 2, |other| other == 2);
         assert_eq!(parts.parts.len(), offsets.len() + 1);
         for position in 0..100_300 {
-            let expected = offsets.contains(&position);
-            assert_eq!(parts.contains(position, Shared::Text), expected);
+            assert_eq!(find(&parts, position, 1), offsets.contains(&position));
         }
-        assert!(parts.contains(100_000, Shared::Value));
-        assert!(!parts.contains(5000, Shared::Value));
+        assert!(find(&parts, 100_000, 2));
+        assert!(!find(&parts, 5000, 2));
     }
 }

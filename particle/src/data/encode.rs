@@ -491,8 +491,11 @@ impl Writer {
 
     /// Appends numbers at once.
     fn words<const N: usize>(&mut self, words: [u32; N]) {
-        self.out
-            .extend_from_slice(words.map(u32::to_be_bytes).as_flattened());
+        let mut bytes = [[0; 4]; N];
+        for (to, word) in bytes.iter_mut().zip(words) {
+            *to = word.to_be_bytes();
+        }
+        self.out.extend_from_slice(bytes.as_flattened());
     }
 
     fn fat(&mut self, target: usize, count: usize) {
@@ -514,8 +517,10 @@ impl Writer {
     }
 
     fn pad(&mut self) {
-        let end = self.base + self.position().next_multiple_of(4);
-        self.out.resize(end, 0);
+        let missing = self.position().wrapping_neg() % 4;
+        let padding: &[u8] = &[0; 4];
+        self.out
+            .extend_from_slice(padding.get(..missing).unwrap_or_default());
     }
 
     fn position(&self) -> usize {

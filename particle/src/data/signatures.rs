@@ -95,7 +95,8 @@ pub struct MergedSignatures<'a> {
     pub signatures: Signatures<'a>,
     /// Which CIDs those signatures stand for.
     pub signed: SignedCids<'a>,
-    /// A signature of this peer that was made again to check the one in current data.
+    /// A signature of this peer over what current data say that it signed, known from previous data
+    /// or made again to check theirs.
     pub own: Option<OwnSignature<'a>>,
 }
 
@@ -180,8 +181,9 @@ impl<'a> SignedCids<'a> {
 /// Checks the signatures of `previous` (trusted: keys and owners only) and of `current` (all),
 /// and merges them.
 ///
-/// `own_key` is the key of this peer. A short message that it signed is signed again, which is
-/// cheaper than verifying; another signature than that one is verified like any other.
+/// `own_key` is the key of this peer. What it signed in current data needs no check where its own
+/// data have the same signature over the same CIDs. Otherwise a short message is signed again,
+/// which is cheaper than verifying; another signature than that one is verified like any other.
 ///
 /// # Errors
 /// See [`DataSignatureError`].
@@ -198,10 +200,11 @@ pub fn check_signatures<'a>(
     }
     let previous_signed = Side::new(previous, &mut keys)?;
     let current_signed = Side::new(current, &mut keys)?;
-    let own = match &own_key {
-        Some((stored, key)) => current_signed.signed_again(stored, key, particle_id),
-        None => None,
-    };
+    let own = own_key.as_ref().and_then(|(stored, key)| {
+        let (_, peer_id) = keys.get(stored).ok()?;
+        let known = current_signed.made_before(&previous_signed, stored, peer_id);
+        known.or_else(|| current_signed.signed_again(stored, peer_id, key, particle_id))
+    });
     let verified = own
         .as_ref()
         .and_then(|own| Some((own_key.as_ref()?.0.as_slice(), own.signature.as_slice())));
@@ -330,15 +333,34 @@ impl<'a> Side<'a> {
         DataSignatureError::NoKey { peer_id }
     }
 
+    /// The signature of this peer over what it signed, where its own data have that signature over
+    /// the same CIDs.
+    fn made_before(
+        &self,
+        previous: &Self,
+        stored_key: &[u8],
+        peer_id: &str,
+    ) -> Option<OwnSignature<'a>> {
+        let signature = self.signatures.get(stored_key)?;
+        let cids = self.signed.get(peer_id);
+        let same = previous.signatures.get(stored_key) == Some(signature)
+            && previous.signed.get(peer_id) == cids;
+        Some(OwnSignature {
+            signature: signature.try_into().ok().filter(|_| same)?,
+            cids: cids.to_vec(),
+        })
+    }
+
     /// The signature of this peer over what it signed, where that is short and signed.
     fn signed_again(
         &self,
         stored_key: &[u8],
+        peer_id: &str,
         key: &KeyPair,
         particle_id: &str,
     ) -> Option<OwnSignature<'a>> {
         self.signatures.get(stored_key)?;
-        let mut cids = self.signed.get(&key.peer_id().to_string()).to_vec();
+        let mut cids = self.signed.get(peer_id).to_vec();
         if cids.len() > MAX_SIGNED_AGAIN {
             return None;
         }

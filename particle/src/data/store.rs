@@ -2,7 +2,7 @@
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{Tetraplet, cid::order_prefix};
 
@@ -122,27 +122,27 @@ impl<'a, V> Store<'a, V> {
         self.find(self.hasher.hash_one(cid), cid).is_some()
     }
 
-    /// Puts `value` behind `cid`, replacing what was there.
-    pub fn insert(&mut self, cid: &'a str, value: V) {
-        let hash = self.hasher.hash_one(cid);
-        // An archive has at most 2^32 bytes and an entry takes 12 of them.
-        let position = self.entries.len() as u32;
+    /// Makes room for more entries.
+    pub fn reserve(&mut self, additional: usize) {
         let Self {
             entries,
             index,
             hasher,
         } = self;
-        let same = |&at: &u32| entries.get(at as usize).is_some_and(|(key, _)| *key == cid);
-        match index.entry(hash, same, |&at| hash_at(entries, hasher, at)) {
-            Entry::Occupied(place) => {
-                if let Some(entry) = entries.get_mut(*place.get() as usize) {
+        entries.reserve(additional);
+        index.reserve(additional, |&at| hash_at(entries, hasher, at));
+    }
+
+    /// Puts `value` behind `cid`, replacing what was there.
+    pub fn insert(&mut self, cid: &'a str, value: V) {
+        let hash = self.hasher.hash_one(cid);
+        match self.find(hash, cid) {
+            Some(position) => {
+                if let Some(entry) = self.entries.get_mut(position) {
                     *entry = (cid, value);
                 }
             }
-            Entry::Vacant(place) => {
-                place.insert(position);
-                entries.push((cid, value));
-            }
+            None => self.push(hash, cid, value),
         }
     }
 
@@ -154,12 +154,28 @@ impl<'a, V> Store<'a, V> {
         key: impl FnOnce(&str) -> &'a str,
         value: impl FnOnce() -> V,
     ) -> &'a str {
-        if let Some((key, _)) = self.get_entry(cid) {
+        let hash = self.hasher.hash_one(cid);
+        if let Some(position) = self.find(hash, cid)
+            && let Some((key, _)) = self.entries.get(position)
+        {
             return key;
         }
         let key = key(cid);
-        self.insert(key, value());
+        self.push(hash, key, value());
         key
+    }
+
+    /// Adds an entry whose key is new.
+    fn push(&mut self, hash: u64, cid: &'a str, value: V) {
+        let Self {
+            entries,
+            index,
+            hasher,
+        } = self;
+        // An archive has at most 2^32 bytes and an entry takes 12 of them.
+        let position = entries.len() as u32;
+        entries.push((cid, value));
+        index.insert_unique(hash, position, |&at| hash_at(entries, hasher, at));
     }
 
     /// Adds all entries of `newer`, which replace those of equal keys.
