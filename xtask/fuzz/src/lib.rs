@@ -9,7 +9,7 @@ mod call_results;
 mod choices;
 mod data;
 mod envelope;
-#[path = "../../../aquavm/tests/laws/network.rs"]
+#[path = "../../tests/laws/network.rs"]
 #[allow(dead_code, reason = "the laws of merging use more of it")]
 mod network;
 mod records;
