@@ -102,6 +102,12 @@ impl<'s> Ast<'s> {
         self.nodes.len()
     }
 
+    /// How many operands all instructions have.
+    #[must_use]
+    pub const fn operand_count(&self) -> usize {
+        self.values.len()
+    }
+
     /// Never true: a script has at least one instruction.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -2,7 +2,7 @@
 
 mod compile;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, num::NonZero, sync::Arc};
 
 use air_parser::{ParseErrors, ParseOptions, TokenKind, parse_syntax, parse_with, tokens};
 
@@ -52,9 +52,9 @@ pub(crate) type Slot = u32;
 /// Number of an operation.
 pub(crate) type OpId = u32;
 
-/// Number of a lambda.
+/// Number of a lambda, from 1 on: so an operand with or without one takes 12 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LensId(u32);
+pub(crate) struct LensId(NonZero<u32>);
 
 /// A stream or a stream map at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +246,8 @@ impl<'s> Program<'s> {
     }
 
     pub(crate) fn lens(&self, id: LensId) -> Lens {
-        self.lenses.get(id.0 as usize).copied().unwrap_or(Lens {
+        let index = id.0.get() as usize - 1;
+        self.lenses.get(index).copied().unwrap_or(Lens {
             text: TextRef::EMPTY,
             path: None,
         })
@@ -339,6 +340,12 @@ impl TextRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_compact() {
+        assert_eq!(size_of::<Op>(), 24);
+        assert_eq!(size_of::<Operand>(), 12);
+    }
 
     #[test]
     fn instruction_texts_have_no_bodies() {

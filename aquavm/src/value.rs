@@ -466,7 +466,12 @@ pub(crate) fn map_to_object<'x>(
         }
     }
     sort_fields(&mut fields);
-    let mut text = bumpalo::collections::String::new_in(arena);
+    // Growing would leave every smaller text in the arena.
+    let length = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2);
+    let length = length.sum::<usize>() + 2;
+    let mut text = bumpalo::collections::String::with_capacity_in(length, arena);
     text.push('{');
     for (index, (name, value)) in fields.into_iter().enumerate() {
         if index > 0 {

@@ -139,6 +139,29 @@ fn many_own_results_are_verified() {
 }
 
 #[test]
+fn own_results_of_previous_data_need_no_check() {
+    let results: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    let results: Vec<&str> = results.iter().map(String::as_str).collect();
+    let network = network(&[(1, &results)], PARTICLE);
+    let data = network.data();
+    let own = KeyPair::from_seed(&[1; 32]);
+    let check = |current: &Data<'_>| {
+        check_signatures(&data, current, PARTICLE, Some(&own))
+            .map(|merged| merged.own.map(|own| own.signature))
+    };
+    assert_eq!(check(&data), Ok(Some(network.peers[0].stored_signature)));
+    // Another signature is checked, and so is the same one over other CIDs.
+    let mut forged = data.clone();
+    let signature = [0; SIGNATURE_LEN];
+    let key = &network.peers[0].stored_key;
+    forged.signatures.insert(key, &signature);
+    assert!(check(&forged).is_err());
+    let mut fewer = data.clone();
+    fewer.trace.pop();
+    assert!(check(&fewer).is_err());
+}
+
+#[test]
 fn touched_data_is_refused() {
     let network = network(&[(1, &["1", "2"]), (2, &["3"])], PARTICLE);
     let check = |data: &Data<'_>, particle_id| {

@@ -1,6 +1,6 @@
 //! From the syntax tree to operations.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, num::NonZero};
 
 use air_parser::{
     Accessor, Ast, FailOperand, InstructionKind, Lambda, Span, Value, ValueKind, Variable,
@@ -22,7 +22,7 @@ pub(super) fn compile<'s>(ast: &Ast<'s>) -> Program<'s> {
             ops: Vec::with_capacity(ast.len()),
             starts: Vec::with_capacity(ast.len()),
             codes: Vec::new(),
-            operands: Vec::new(),
+            operands: Vec::with_capacity(ast.operand_count()),
             lenses: Vec::new(),
             steps: Vec::new(),
             names: vec![TextRef::EMPTY; symbols],
@@ -293,7 +293,7 @@ impl Compiler<'_, '_> {
             }
         };
         self.program.lenses.push(Lens { text, path });
-        Some(LensId(self.program.lenses.len() as u32 - 1))
+        NonZero::new(self.program.lenses.len() as u32).map(LensId)
     }
 
     fn pooled(&mut self, write: impl FnOnce(&mut String)) -> TextRef {
