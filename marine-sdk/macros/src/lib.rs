@@ -1,4 +1,17 @@
 //! The procedural macros behind `aquamarine-marine-sdk`, which re-exports them with their documentation.
+//!
+//! ```
+//! use marine_sdk::marine;
+//!
+//! #[marine]
+//! pub fn double(number: u32) -> u32 {
+//!     2 * number
+//! }
+//!
+//! fn main() {
+//!     assert_eq!(double(21), 42);
+//! }
+//! ```
 
 mod build_time;
 mod description;

@@ -15,7 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deal-types", &["particle"]),
     ("aquavm", &["air-parser", "particle", "deal-types"]),
     ("ccp", &["air-parser", "particle", "deal-types"]),
-    ("marine-sdk-macros", &[]),
+    // The example of the macros runs with the SDK: the two are one layer.
+    ("marine-sdk-macros", &["marine-sdk"]),
     (
         "marine-sdk",
         &["air-parser", "particle", "deal-types", "marine-sdk-macros"],
