@@ -108,7 +108,10 @@ fn check_text(text: &str) {
     match (value::normalize(text), slow) {
         (Ok(fast), Ok(slow)) => {
             assert_eq!(*fast, value::print(&slow).expect("a value"));
-            assert_eq!(value::normalize(&fast).expect("a value"), fast);
+            // Not always the same text once more: `serde_json` reads some floats as their neighbours.
+            let again: serde_json::Value = serde_json::from_str(&fast).expect("a value");
+            let slow = value::print(&again).expect("a value");
+            assert_eq!(value::normalize(&fast).expect("a value"), slow);
         }
         (Err(error), Err(_)) => {
             described(&error);
