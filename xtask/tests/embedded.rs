@@ -1,6 +1,7 @@
 //! The state machine gives the same bytes here and as a Wasm module.
 
 #![cfg(feature = "marine")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::Path;
 
