@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aquavm::{Compat, Key, RunParameters};
+use aquavm::{CallResults, Compat, Key, RunParameters, encode_call_results};
 use marine_runtime::Engine;
 use particle::KeyPair;
 
@@ -74,8 +74,9 @@ fn measure(
     engine: impl Fn() -> Result<Engine, String>,
 ) -> Result<Medians, String> {
     let parameters = parameters();
+    let no_results = encode_call_results(&CallResults::new());
     let first = |machine: &mut Machine| {
-        let outcome = machine.invoke(SCRIPT, &[], &[], &parameters, &[])?;
+        let outcome = machine.invoke(SCRIPT, &[], &[], &parameters, &no_results)?;
         match outcome.ret_code {
             0 => Ok(()),
             code => Err(format!("code {code}: {}", outcome.error_message)),
