@@ -30,13 +30,6 @@ pub struct Arguments {
     write: bool,
 }
 
-/// Medians of one engine.
-struct Medians {
-    from_cache: Duration,
-    started: Duration,
-    running: Duration,
-}
-
 /// Runs the task.
 pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
     let root = workspace_root();
@@ -51,8 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
         ("wasmer", measure(&wasm, &cache, || Ok(Engine::wasmer()))?),
         ("wasmtime", measure(&wasm, &cache, wasmtime)?),
     ] {
-        let [from_cache, started, running] =
-            [medians.from_cache, medians.started, medians.running].map(milliseconds);
+        let [from_cache, started, running] = medians.map(milliseconds);
         table.push_str(&format!(
             "| {name} | {from_cache} | {started} | {running} |\n"
         ));
@@ -68,11 +60,12 @@ fn milliseconds(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
 }
 
+/// Medians: from the cache, started, running.
 fn measure(
     wasm: &[u8],
     cache: &Path,
     engine: impl Fn() -> Result<Engine, String>,
-) -> Result<Medians, String> {
+) -> Result<[Duration; 3], String> {
     let parameters = parameters();
     let no_results = encode_call_results(&CallResults::new());
     let first = |machine: &mut Machine| {
@@ -103,12 +96,7 @@ fn measure(
         first(&mut machine)?;
         running.push(began.elapsed());
     }
-    let [from_cache, started, running] = times.map(median);
-    Ok(Medians {
-        from_cache,
-        started,
-        running,
-    })
+    Ok(times.map(median))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
