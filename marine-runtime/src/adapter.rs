@@ -9,7 +9,9 @@ mod plan;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use interpreter::from_raw;
-pub(crate) use plan::{ExportPlan, ImportPlan};
+pub(crate) use plan::{
+    ExportPlan, ImportPlan, flatten, has_service_functions, lift_arguments, lower_output,
+};
 
 use crate::{
     backend::{CoreSignature, FunctionId, MemoryId, Store, Trap},
@@ -78,6 +80,8 @@ pub(crate) struct LinkedModule {
     pub(crate) name: String,
     pub(crate) section: Arc<InterfaceSection>,
     pub(crate) memory: Option<MemoryId>,
+    /// Most bytes of host memory that one value may take.
+    pub(crate) value_size: usize,
     /// Core functions in the order of the exports.
     pub(crate) core: Vec<CoreFunction>,
     /// Functions of other modules in the order of the linkable imports.

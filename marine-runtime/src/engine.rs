@@ -1,18 +1,23 @@
 //! An engine with the modules it has compiled.
 
+mod cache;
+
 use std::{
     collections::HashMap,
-    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use wasmparser::{Validator, WasmFeatures};
 
+use self::cache::CodeCache;
 use crate::backend::{BackendError, CompileOptions, CompiledModule, WasmBackend};
 
 /// Stack of a guest in bytes: what a thread with 2 MiB of stack can give.
 pub const DEFAULT_STACK_SIZE: usize = 1 << 20;
+
+/// Most bytes of machine code in a cache folder.
+pub const DEFAULT_CACHE_SIZE: u64 = 2 << 30;
 
 /// A Wasm engine and the modules it has compiled; cheap to clone, shared by services.
 #[derive(Clone, Debug)]
@@ -23,16 +28,16 @@ pub struct Engine {
 
 type Key = (blake3::Hash, CompileOptions);
 
-/// Compiled modules by content.
+/// Compiled modules by content: those in use, and machine code on disk.
 #[derive(Default)]
 struct ModuleCache {
-    folder: Option<PathBuf>,
+    disk: Option<CodeCache>,
     modules: Mutex<HashMap<Key, Weak<dyn CompiledModule>>>,
 }
 
 impl std::fmt::Debug for ModuleCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "ModuleCache({:?})", self.folder)
+        write!(formatter, "ModuleCache({:?})", self.disk)
     }
 }
 
@@ -63,14 +68,20 @@ impl Engine {
         Ok(Self::new(Arc::new(backend)))
     }
 
-    /// Keeps machine code in `folder`, for the next start.
+    /// Keeps machine code in `folder`, for the next start: at most [`DEFAULT_CACHE_SIZE`] bytes.
     ///
     /// The folder must belong to the host alone: what is in it is executed. Each file carries the
     /// hash of its machine code; one that does not agree is compiled again.
     #[must_use]
     pub fn with_cache_folder(self, folder: impl Into<PathBuf>) -> Self {
+        self.with_cache(folder, DEFAULT_CACHE_SIZE)
+    }
+
+    /// The same with at most `max_size` bytes: what was not used for longest is forgotten first.
+    #[must_use]
+    pub fn with_cache(self, folder: impl Into<PathBuf>, max_size: u64) -> Self {
         let cache = ModuleCache {
-            folder: Some(folder.into()),
+            disk: Some(CodeCache::new(folder.into(), max_size)),
             modules: Mutex::default(),
         };
         Self {
@@ -106,22 +117,21 @@ impl Engine {
                 return Ok(module);
             }
         }
-        let file = self
-            .cache
-            .folder
-            .as_deref()
-            .map(|folder| self.file(folder, hash, options));
-        let module = match file.as_deref().and_then(|file| self.load(file, options)) {
-            Some(module) => module,
-            None => {
-                validate(wasm, options)?;
-                let module = self.backend.compile(wasm, options)?;
-                if let Some(file) = &file
-                    && let Err(error) = store(file, &*module)
-                {
-                    tracing::warn!(file = %file.display(), %error, "compiled module not kept");
+        let module = match &self.cache.disk {
+            None => self.compile_now(wasm, options)?,
+            Some(disk) => {
+                let name = self.name(hash, options);
+                let found = disk.find(&name);
+                match found.and_then(|file| self.load(&file, options)) {
+                    Some(module) => module,
+                    None => {
+                        let module = self.compile_now(wasm, options)?;
+                        if let Err(error) = keep(disk, &name, &*module) {
+                            tracing::warn!(name, %error, "compiled module not kept");
+                        }
+                        module
+                    }
                 }
-                module
             }
         };
         let mut modules = self
@@ -134,26 +144,24 @@ impl Engine {
         Ok(module)
     }
 
-    fn file(&self, folder: &Path, hash: blake3::Hash, options: &CompileOptions) -> PathBuf {
-        let engine = blake3::hash(self.backend.fingerprint(options).as_bytes());
-        let engine = engine.to_hex();
+    fn compile_now(
+        &self,
+        wasm: &[u8],
+        options: &CompileOptions,
+    ) -> Result<Arc<dyn CompiledModule>, BackendError> {
+        validate(wasm, options)?;
+        self.backend.compile(wasm, options)
+    }
+
+    /// The name of a module's code: different for all that makes the code different.
+    fn name(&self, hash: blake3::Hash, options: &CompileOptions) -> String {
+        let engine = blake3::hash(self.backend.fingerprint(options).as_bytes()).to_hex();
         let short = engine.get(..16).unwrap_or_default();
-        folder.join(format!(
-            "{}-{short}-{}.bin",
-            self.backend.name(),
-            hash.to_hex()
-        ))
+        format!("{}-{short}-{}", self.backend.name(), hash.to_hex())
     }
 
     #[expect(unsafe_code, reason = "machine code cannot be checked")]
     fn load(&self, file: &Path, options: &CompileOptions) -> Option<Arc<dyn CompiledModule>> {
-        let expected = fs::read_to_string(checksum(file)).ok()?;
-        let bytes = fs::read(file).ok()?;
-        if blake3::hash(&bytes).to_hex().as_str() != expected.trim() {
-            tracing::warn!(file = %file.display(), "a compiled module was damaged");
-            return None;
-        }
-        drop(bytes);
         // SAFETY: the name of the file has the fingerprint of this engine, its content is what was
         // written under that name, and the folder belongs to the host.
         match unsafe { self.backend.load(file, options) } {
@@ -164,6 +172,15 @@ impl Engine {
             }
         }
     }
+}
+
+fn keep(
+    disk: &CodeCache,
+    name: &str,
+    module: &dyn CompiledModule,
+) -> Result<(), Box<dyn std::error::Error>> {
+    disk.store(name, &module.serialize()?)?;
+    Ok(())
 }
 
 /// Checks a module against what all engines here support and its options allow.
@@ -190,31 +207,4 @@ fn validate(wasm: &[u8], options: &CompileOptions) -> Result<(), BackendError> {
             })
         }
     }
-}
-
-fn checksum(file: &Path) -> PathBuf {
-    file.with_extension("b3")
-}
-
-/// Writes machine code and its checksum, each at once or not at all.
-fn store(file: &Path, module: &dyn CompiledModule) -> Result<(), Box<dyn std::error::Error>> {
-    let bytes = module.serialize()?;
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    write_at_once(file, &bytes)?;
-    write_at_once(&checksum(file), blake3::hash(&bytes).to_hex().as_bytes())?;
-    Ok(())
-}
-
-fn write_at_once(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = file.with_extension(format!(
-        "{}.{:x}.tmp",
-        std::process::id(),
-        rand::random::<u64>()
-    ));
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, file).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
 }

@@ -57,7 +57,7 @@ mod wasi;
 pub use adapter::ExecutionError;
 pub use call_parameters::{CallParameters, HostApi, ParticleParameters, SecurityTetraplet};
 pub use control::{CancelHandle, Control};
-pub use engine::{DEFAULT_STACK_SIZE, Engine};
+pub use engine::{DEFAULT_CACHE_SIZE, DEFAULT_STACK_SIZE, Engine};
 pub use interface::{
     FieldSignature, FunctionSignature, Interface, InterfaceFunction, RecordSignature, functions,
 };
@@ -67,6 +67,9 @@ pub use itypes::{
 };
 pub use module::{Manifest, ManifestError, ModuleError, ModuleInfo};
 pub use service::{
-    MemoryStats, Service, ServiceError,
-    config::{ConfigError, ModuleConfig, ModuleSource, ServiceConfig},
+    HostCall, HostImport, MemoryStats, Service, ServiceError,
+    config::{
+        AllowedBinary, ConfigError, ModuleConfig, ModuleSource, MountedBinary, ServiceConfig,
+        ServiceLimits,
+    },
 };

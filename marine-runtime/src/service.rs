@@ -14,6 +14,7 @@ use std::{
 use serde_json::Value;
 
 use self::config::{ConfigError, ServiceConfig};
+pub use self::host::{HostCall, HostImport};
 use self::link::{Blueprint, Linked};
 use crate::{
     CallParameters,
@@ -381,6 +382,12 @@ impl Service {
         arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
         result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
+        let longest = self.blueprint.call_time();
+        let latest = longest.and_then(|longest| Instant::now().checked_add(longest));
+        let deadline = match (deadline, latest) {
+            (Some(deadline), Some(latest)) => Some(deadline.min(latest)),
+            (deadline, latest) => deadline.or(latest),
+        };
         self.control.begin(deadline);
         let outcome = self.run_within(module, function, parameters, arguments, result);
         self.control.end();

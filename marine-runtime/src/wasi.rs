@@ -4,21 +4,27 @@
 mod abi;
 mod files;
 mod functions;
+mod open_file;
+mod quota;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use self::{abi::Errno, files::Folder};
+pub(crate) use self::quota::Quota;
+use self::{
+    abi::Errno,
+    files::{Entry, Folder},
+    open_file::OpenFile,
+};
 use crate::{
     adapter::LinkedModule,
     backend::{CoreSignature, CoreType, HostFunction, MemoryId, Store, Trap},
     control::Control,
-    limits::{MAX_LOG_LINE, MAX_OPEN_FILES},
+    limits::MAX_LOG_LINE,
     log,
     service::config::ModuleConfig,
 };
@@ -34,6 +40,7 @@ const STDERR: u32 = 2;
 pub(crate) struct Wasi {
     name: String,
     control: Arc<Control>,
+    quota: Arc<Quota>,
     /// `NAME=value`, each with a zero byte.
     environment: Vec<Vec<u8>>,
     state: Mutex<State>,
@@ -48,20 +55,21 @@ struct State {
 }
 
 enum Descriptor {
-    /// A mapped directory and its name in the module.
-    Mapped(Folder, String),
-    /// A directory that the module opened.
-    Folder(Folder),
+    /// A mapped directory.
+    Mapped(Folder, Mapped),
+    /// A directory that the module opened, and its listing as far as somebody asked for it.
+    Folder(Folder, Option<Listing>),
     /// A file.
     File(OpenFile),
 }
 
-struct OpenFile {
-    file: File,
-    read: bool,
-    write: bool,
-    append: bool,
+struct Mapped {
+    /// Its name in the module.
+    name: String,
+    listing: Option<Listing>,
 }
+
+type Listing = Arc<[Entry]>;
 
 /// One call of a function.
 struct Call<'a> {
@@ -94,11 +102,16 @@ impl Wasi {
     pub(crate) fn new(
         config: &ModuleConfig,
         control: Arc<Control>,
+        quota: Arc<Quota>,
     ) -> Result<Self, (PathBuf, io::Error)> {
         let mut open = BTreeMap::new();
         for (descriptor, (name, path)) in (STDERR + 1..).zip(&config.mapped_dirs) {
             let folder = Folder::open(path).map_err(|error| (path.clone(), error))?;
-            open.insert(descriptor, Descriptor::Mapped(folder, name.clone()));
+            let mapped = Mapped {
+                name: name.clone(),
+                listing: None,
+            };
+            open.insert(descriptor, Descriptor::Mapped(folder, mapped));
         }
         let environment = config
             .envs
@@ -108,6 +121,7 @@ impl Wasi {
         Ok(Self {
             name: config.name.clone(),
             control,
+            quota,
             environment: environment.collect(),
             state: Mutex::new(State {
                 open,
@@ -208,10 +222,7 @@ impl Wasi {
 
 impl State {
     /// Finds a number for a descriptor.
-    fn add(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        if self.open.len() >= MAX_OPEN_FILES {
-            return Err(Errno::MFILE);
-        }
+    fn add(&mut self, descriptor: Descriptor) -> u32 {
         let mut free = STDERR + 1;
         for used in self.open.keys() {
             if *used == free {
@@ -219,7 +230,7 @@ impl State {
             }
         }
         self.open.insert(free, descriptor);
-        Ok(free)
+        free
     }
 
     fn file(&mut self, descriptor: u32) -> Result<&mut OpenFile, Errno> {
@@ -232,14 +243,14 @@ impl State {
 
     fn folder(&self, descriptor: u32) -> Result<&Folder, Errno> {
         match self.open.get(&descriptor) {
-            Some(Descriptor::Mapped(folder, _) | Descriptor::Folder(folder)) => Ok(folder),
+            Some(Descriptor::Mapped(folder, _) | Descriptor::Folder(folder, _)) => Ok(folder),
             Some(_) => Err(Errno::NOTDIR),
             None => Err(Errno::BADF),
         }
     }
 
     /// Collects output and logs its lines.
-    fn print(&mut self, module: &str, descriptor: u32, bytes: &[u8]) {
+    fn print(&mut self, wasi: &Wasi, descriptor: u32, bytes: &[u8]) -> Result<(), Trap> {
         let (level, buffer) = match descriptor {
             STDOUT => (3, &mut self.stdout),
             _ => (2, &mut self.stderr),
@@ -250,10 +261,12 @@ impl State {
                 if buffer.ends_with(b"\n") || buffer.len() >= MAX_LOG_LINE {
                     let line = std::mem::take(buffer);
                     let line = line.strip_suffix(b"\n").unwrap_or(&line);
-                    log::guest(module, level, &String::from_utf8_lossy(line));
+                    log::guest(&wasi.name, level, &String::from_utf8_lossy(line));
+                    wasi.control.check()?;
                 }
             }
         }
+        Ok(())
     }
 }
 

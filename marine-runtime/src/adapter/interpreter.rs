@@ -75,8 +75,9 @@ impl Machine<'_> {
             }
             Instruction::StringLift => {
                 let (pointer, length) = self.range(instruction)?;
+                let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let text = Lift::new(memory, &())
+                let text = Lift::new(memory, &(), limit)
                     .string(pointer, length)
                     .map_err(fail)?
                     .to_owned();
@@ -84,8 +85,9 @@ impl Machine<'_> {
             }
             Instruction::ByteArrayLift => {
                 let (pointer, length) = self.range(instruction)?;
+                let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let bytes = Lift::new(memory, &())
+                let bytes = Lift::new(memory, &(), limit)
                     .bytes(pointer, length)
                     .map_err(fail)?
                     .to_vec();
@@ -94,15 +96,17 @@ impl Machine<'_> {
             Instruction::ArrayLift(element) => {
                 let (pointer, count) = self.range(instruction)?;
                 let section = section.clone();
+                let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let lifted = Lift::new(memory, &*section).array(element, pointer, count);
+                let lifted = Lift::new(memory, &*section, limit).array(element, pointer, count);
                 self.stack.push(lifted.map_err(fail)?);
             }
             Instruction::RecordLift(id) => {
                 let pointer = self.core(instruction, Core::I32)? as u32;
                 let section = section.clone();
+                let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let lifted = Lift::new(memory, &*section).record(*id, pointer);
+                let lifted = Lift::new(memory, &*section, limit).record(*id, pointer);
                 self.stack.push(lifted.map_err(fail)?);
             }
             Instruction::StringLower => {

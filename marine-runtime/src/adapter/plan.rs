@@ -181,24 +181,7 @@ impl ImportPlan {
         raw: &[u64],
         results: &mut [u64],
     ) -> Result<(), ExecutionError> {
-        let mut raw = raw.iter().copied();
-        let mut next = || raw.next().unwrap_or(0);
-        let mut arguments = Vec::with_capacity(self.arguments.len());
-        for ty in &self.arguments {
-            let first = next();
-            if !ty.is_complex() {
-                arguments.push(lift_scalar(ty, first));
-                continue;
-            }
-            let length = if matches!(ty, IType::Record(_)) {
-                0
-            } else {
-                next()
-            };
-            let value = lift(module, store, ty, first as u32, length as u32)
-                .map_err(|error| ExecutionError::memory(lifting(ty), error))?;
-            arguments.push(value);
-        }
+        let arguments = lift_arguments(&self.arguments, module, store, raw)?;
         if self.release {
             module.call_core(store, RELEASE_OBJECTS as usize, &mut [])?;
         }
@@ -218,23 +201,62 @@ impl ImportPlan {
         let value = output.first().ok_or_else(|| {
             ExecutionError::new(format!("call-core {index}"), "returned no value")
         })?;
-        let fail = |error| ExecutionError::memory(lowering(ty), error);
-        match lower(module, store, ty, value).map_err(fail)? {
-            Lowered::One(pointer) if ty.is_complex() => {
-                module.call_core(store, SET_RESULT_PTR as usize, &mut [pointer])?;
-            }
-            Lowered::One(value) => {
-                if let Some(slot) = results.first_mut() {
-                    *slot = value;
-                }
-            }
-            Lowered::Two(pointer, length) => {
-                module.call_core(store, SET_RESULT_SIZE as usize, &mut [length.into()])?;
-                module.call_core(store, SET_RESULT_PTR as usize, &mut [pointer.into()])?;
+        lower_output(ty, module, store, value, results)
+    }
+}
+
+/// Reads what a module passed to a function of these types.
+pub(crate) fn lift_arguments(
+    types: &[IType],
+    module: &LinkedModule,
+    store: &mut dyn Store,
+    raw: &[u64],
+) -> Result<Vec<IValue>, ExecutionError> {
+    let mut raw = raw.iter().copied();
+    let mut next = || raw.next().unwrap_or(0);
+    let mut arguments = Vec::with_capacity(types.len());
+    for ty in types {
+        let first = next();
+        if !ty.is_complex() {
+            arguments.push(lift_scalar(ty, first));
+            continue;
+        }
+        let length = if matches!(ty, IType::Record(_)) {
+            0
+        } else {
+            next()
+        };
+        let value = lift(module, store, ty, first as u32, length as u32)
+            .map_err(|error| ExecutionError::memory(lifting(ty), error))?;
+        arguments.push(value);
+    }
+    Ok(arguments)
+}
+
+/// Gives a module the result of a function that it imports.
+pub(crate) fn lower_output(
+    ty: &IType,
+    module: &LinkedModule,
+    store: &mut dyn Store,
+    value: &IValue,
+    results: &mut [u64],
+) -> Result<(), ExecutionError> {
+    let fail = |error| ExecutionError::memory(lowering(ty), error);
+    match lower(module, store, ty, value).map_err(fail)? {
+        Lowered::One(pointer) if ty.is_complex() => {
+            module.call_core(store, SET_RESULT_PTR as usize, &mut [pointer])?;
+        }
+        Lowered::One(value) => {
+            if let Some(slot) = results.first_mut() {
+                *slot = value;
             }
         }
-        Ok(())
+        Lowered::Two(pointer, length) => {
+            module.call_core(store, SET_RESULT_SIZE as usize, &mut [length.into()])?;
+            module.call_core(store, SET_RESULT_PTR as usize, &mut [pointer.into()])?;
+        }
     }
+    Ok(())
 }
 
 impl Link {
@@ -309,7 +331,7 @@ fn lift(
 ) -> Result<IValue, MemoryError> {
     let section = &*module.section;
     let mut guest = module.guest(store);
-    let mut lift = Lift::new(guest.memory(), section);
+    let mut lift = Lift::new(guest.memory(), section, module.value_size);
     match ty {
         IType::String => lift
             .string(pointer, length)
@@ -351,7 +373,7 @@ fn register(
 }
 
 /// Whether the first six exports are what every adapter of the SDK calls.
-fn has_service_functions(core: &[super::CoreFunction]) -> bool {
+pub(crate) fn has_service_functions(core: &[super::CoreFunction]) -> bool {
     const INT: &[CoreType] = &[CoreType::I32];
     let expected: [(&[CoreType], &[CoreType]); 6] = [
         (&[CoreType::I32, CoreType::I32], INT),
@@ -371,7 +393,7 @@ fn has_service_functions(core: &[super::CoreFunction]) -> bool {
 }
 
 /// The core type of a function with these interface types.
-fn flatten(arguments: &[IType], output: Option<&IType>) -> CoreSignature {
+pub(crate) fn flatten(arguments: &[IType], output: Option<&IType>) -> CoreSignature {
     let mut signature = CoreSignature::default();
     for ty in arguments {
         signature.parameters.push(core_type(ty));

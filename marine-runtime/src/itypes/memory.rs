@@ -2,7 +2,6 @@
 //! description).
 
 use super::{IType, IValue, Records};
-use crate::limits::MAX_VALUE_SIZE;
 
 /// The memory of a module and its allocator.
 pub trait GuestMemory {
@@ -93,14 +92,17 @@ pub(crate) struct Lift<'a, R> {
     memory: &'a [u8],
     records: &'a R,
     budget: usize,
+    limit: usize,
 }
 
 impl<'a, R: Records> Lift<'a, R> {
-    pub(crate) fn new(memory: &'a [u8], records: &'a R) -> Self {
+    /// Values that take at most `limit` bytes of host memory in all.
+    pub(crate) fn new(memory: &'a [u8], records: &'a R, limit: usize) -> Self {
         Self {
             memory,
             records,
-            budget: MAX_VALUE_SIZE,
+            budget: limit,
+            limit,
         }
     }
 
@@ -239,9 +241,7 @@ impl<'a, R: Records> Lift<'a, R> {
         self.budget = self
             .budget
             .checked_sub(bytes)
-            .ok_or(MemoryError::TooLarge {
-                limit: MAX_VALUE_SIZE,
-            })?;
+            .ok_or(MemoryError::TooLarge { limit: self.limit })?;
         Ok(())
     }
 }
@@ -471,7 +471,7 @@ mod tests {
         let IType::Array(element) = &ty else {
             unreachable!()
         };
-        let lifted = Lift::new(&guest.memory, &())
+        let lifted = Lift::new(&guest.memory, &(), 1 << 20)
             .array(element, pointer, count)
             .unwrap();
         assert_eq!(lifted, value);
@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn pointers_outside_are_errors_and_ends_are_not() {
         let memory = [b'a'; 16];
-        let mut lift = Lift::new(&memory, &());
+        let mut lift = Lift::new(&memory, &(), 1 << 20);
         assert_eq!(lift.string(8, 8).unwrap(), "aaaaaaaa");
         assert_eq!(lift.bytes(u32::MAX, 0).unwrap(), b"");
         assert_eq!(
@@ -502,7 +502,9 @@ mod tests {
         let cell = [0_u32.to_le_bytes(), 65_536_u32.to_le_bytes()].concat();
         let memory = cell.repeat(8192);
         let inner = IType::Array(Arc::new(IType::S8));
-        let error = Lift::new(&memory, &()).array(&inner, 0, 8192).unwrap_err();
+        let error = Lift::new(&memory, &(), 1 << 20)
+            .array(&inner, 0, 8192)
+            .unwrap_err();
         assert!(matches!(error, MemoryError::TooLarge { .. }), "{error}");
     }
 

@@ -6,10 +6,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
-use super::host::RESERVED;
-use crate::{HostApi, limits::MAX_MODULES};
+use super::host::{HostImport, RESERVED};
+use crate::{
+    HostApi,
+    limits::{MAX_BINARY_OUTPUT, MAX_BINARY_TIME, MAX_MODULES, MAX_OPEN_FILES, MAX_VALUE_SIZE},
+};
 
 /// Message mask of a logger that lets everything through.
 pub const LOG_ALL: i32 = i32::MAX;
@@ -54,6 +58,11 @@ pub struct ServiceConfig {
     pub modules: Vec<ModuleConfig>,
     /// Most bytes of memory of all modules together; `None`: as much as they can address.
     pub total_memory_limit: Option<u64>,
+    /// What else is bounded.
+    pub limits: ServiceLimits,
+    /// Which module may mount which program. `None`: what the configuration of a module says is
+    /// enough; otherwise a mounted binary that is not listed for the hash of its module is refused.
+    pub allowed_binaries: Option<Arc<[AllowedBinary]>>,
     /// Where relative mapped directories begin; the process's directory by default.
     pub working_dir: PathBuf,
     /// Id of the service, which modules find in their environment as `service_id`.
@@ -63,6 +72,78 @@ pub struct ServiceConfig {
     /// Whether the service is created anew after a module trapped. Without it the module goes on
     /// with whatever state it is in.
     pub recreate_after_trap: bool,
+}
+
+/// Bounds of a service beside that of its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Longest time of one call, whatever deadline its caller gives. `None`: the caller's.
+    pub call_time: Option<Duration>,
+    /// Most bytes of host memory that one value from a module may take: the result of a call, or
+    /// an argument for another module.
+    pub value_size: usize,
+    /// Most files and directories that all modules together hold open.
+    pub open_files: usize,
+    /// Most bytes in all mapped directories together: the lengths of files, and
+    /// [`DISK_ENTRY`](crate::limits::DISK_ENTRY) for each file or directory. What lies in them when
+    /// the service is created counts. `None`: not counted.
+    pub disk: Option<u64>,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> Self {
+        Self {
+            call_time: None,
+            value_size: MAX_VALUE_SIZE,
+            open_files: MAX_OPEN_FILES,
+            disk: None,
+        }
+    }
+}
+
+/// A program that a certain module may mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedBinary {
+    /// SHA-256 of the module's bytes.
+    pub module: [u8; 32],
+    /// Name under which it is imported.
+    pub name: String,
+    /// The program, with the environment and the bounds that it has to have.
+    pub binary: MountedBinary,
+}
+
+/// A program of the host that a module may call.
+///
+/// It is run directly, without a shell, in the service's directory, with nothing to read, and with
+/// an environment of `envs` and those of the host's variables that `pass_envs` names. It is killed,
+/// with what it has started, when its time or that of the call is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountedBinary {
+    /// The program.
+    pub path: PathBuf,
+    /// Its environment.
+    pub envs: BTreeMap<String, String>,
+    /// Variables of the host that it sees as well: `PATH`, `HOME` and `LANG` by default.
+    pub pass_envs: BTreeSet<String>,
+    /// Longest time of one run.
+    pub max_time: Duration,
+    /// Most bytes of its standard output, and of its error output.
+    pub max_output: usize,
+}
+
+impl MountedBinary {
+    /// A program with the usual environment and bounds.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let usual = ["PATH", "HOME", "LANG"];
+        Self {
+            path: path.into(),
+            envs: BTreeMap::new(),
+            pass_envs: usual.into_iter().map(str::to_owned).collect(),
+            max_time: MAX_BINARY_TIME,
+            max_output: MAX_BINARY_OUTPUT,
+        }
+    }
 }
 
 /// A module of a service.
@@ -84,7 +165,9 @@ pub struct ModuleConfig {
     /// mounted binaries need that to name files to them.
     pub expose_host_paths: bool,
     /// Programs of the host that it may call: import name, program.
-    pub mounted_binaries: BTreeMap<String, PathBuf>,
+    pub mounted_binaries: BTreeMap<String, MountedBinary>,
+    /// Functions of the host that it may call: import name, function.
+    pub host_functions: BTreeMap<String, HostImport>,
     /// Where mounted binaries run.
     pub working_dir: Option<PathBuf>,
     /// Whether it may use 128-bit SIMD.
@@ -107,6 +190,8 @@ impl ServiceConfig {
         Self {
             modules,
             total_memory_limit: None,
+            limits: ServiceLimits::default(),
+            allowed_binaries: None,
             working_dir: PathBuf::from("."),
             service_id: None,
             envs: BTreeMap::new(),
@@ -140,10 +225,19 @@ impl ServiceConfig {
                      name"
                 ));
             }
-            for binary in module.mounted_binaries.keys() {
-                if RESERVED.contains(&binary.as_str()) {
+            let functions = module.host_functions.keys();
+            for import in module.mounted_binaries.keys().chain(functions) {
+                if RESERVED.contains(&import.as_str()) {
                     return invalid(format!(
-                        "module '{name}' mounts a binary under the reserved name '{binary}'"
+                        "module '{name}' mounts a binary or function under the reserved name \
+                         '{import}'"
+                    ));
+                }
+                if module.mounted_binaries.contains_key(import)
+                    && module.host_functions.contains_key(import)
+                {
+                    return invalid(format!(
+                        "module '{name}' has a binary and a function under the name '{import}'"
                     ));
                 }
             }
@@ -189,6 +283,7 @@ impl ModuleConfig {
             mapped_dirs: BTreeMap::new(),
             expose_host_paths: true,
             mounted_binaries: BTreeMap::new(),
+            host_functions: BTreeMap::new(),
             working_dir: None,
             simd: false,
         }

@@ -1,25 +1,20 @@
-//! Functions that the host offers to every module: call parameters, logger, mounted binaries.
+//! Functions that the host offers to a module: call parameters, logger, mounted binaries, functions
+//! of the embedding program.
 
-use std::{
-    io::Read as _,
-    path::Path,
-    process::{Command, Stdio},
-    sync::{Arc, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
+mod binary;
+mod import;
 
+use std::sync::{Arc, PoisonError};
+
+pub use self::import::{HostCall, HostImport};
 use super::{SharedParameters, config::ModuleConfig, link::Own};
 use crate::{
     HostApi,
     adapter::LinkedModule,
     backend::{CoreSignature, CoreType, HostFunction, Store, Trap},
     control::Control,
-    itypes::{
-        IType, IValue,
-        memory::{GuestMemory, Lift, MemoryError, lower_bytes},
-    },
-    limits::{MAX_BINARY_OUTPUT, MAX_BINARY_TIME},
+    itypes::memory::{GuestMemory, Lift, MemoryError},
+    limits::MAX_LOG_MESSAGE,
     log,
 };
 
@@ -29,10 +24,6 @@ pub(super) const GET_CALL_PARAMETERS: &str = "get_call_parameters";
 const LOG: &str = "log_utf8_string";
 /// Names that no mounted binary may have.
 pub(super) const RESERVED: [&str; 2] = [GET_CALL_PARAMETERS, LOG];
-
-const KILLED: i32 = 100_000;
-const NOT_STARTED: i32 = 100_001;
-const NO_ARRAY: i32 = 100_003;
 
 /// The host functions that a module imports, as far as its configuration grants them.
 pub(super) fn imports(
@@ -47,10 +38,16 @@ pub(super) fn imports(
         let function = match name.as_str() {
             GET_CALL_PARAMETERS => Some(call_parameters(*api, own, parameters)),
             LOG => config.logger_enabled.then(|| logger(*api, config, own)),
-            name => config
-                .mounted_binaries
-                .get(name)
-                .map(|path| mounted_binary(*api, name, path, config, own, control)),
+            name => match (
+                config.mounted_binaries.get(name),
+                config.host_functions.get(name),
+            ) {
+                (Some(binary), _) => Some(binary::import(*api, name, binary, config, own, control)),
+                (None, Some(function)) => {
+                    Some(function.import(*api, name, own, parameters, control))
+                }
+                (None, None) => None,
+            },
         };
         functions.extend(function);
     }
@@ -85,177 +82,25 @@ fn logger(api: HostApi, config: &ModuleConfig, own: &Own) -> HostFunction {
         let memory = module
             .memory
             .map_or(&mut [][..], |memory| store.memory(memory));
-        match Lift::new(memory, &()).string(*pointer as u32, *length as u32) {
-            Ok(message) => log::guest(&name, level, message),
-            Err(MemoryError::NotUtf8 { .. }) => {
-                log::host(
+        let (pointer, length) = (*pointer as u32, *length as u32);
+        let shown = length.min(MAX_LOG_MESSAGE);
+        match Lift::new(memory, &(), module.value_size).bytes(pointer, shown) {
+            Ok(bytes) => match std::str::from_utf8(bytes) {
+                Ok(message) if shown == length => log::guest(&name, level, message),
+                // The cut may be within a letter.
+                _ if shown < length => {
+                    let message = String::from_utf8_lossy(bytes);
+                    log::guest(&name, level, &format!("{message}… ({length} bytes in all)"));
+                }
+                _ => log::host(
                     &name,
                     "logger: incorrect UTF8 string's been supplied to logger",
-                );
-            }
+                ),
+            },
             Err(error) => log::host(&name, &format!("logger: {error}")),
         }
         Ok(())
     })
-}
-
-fn mounted_binary(
-    api: HostApi,
-    name: &str,
-    path: &Path,
-    config: &ModuleConfig,
-    own: &Own,
-    control: &Arc<Control>,
-) -> HostFunction {
-    let own = Arc::clone(own);
-    let control = Arc::clone(control);
-    let path = path.to_owned();
-    let folder = config.working_dir.clone();
-    let import = name.to_owned();
-    host_function(api, name, &[CoreType::I32; 2], move |store, values| {
-        let [pointer, count] = values else {
-            return Err(Trap::host(format!("{import} takes two values")));
-        };
-        let module = linked(&own, &import)?;
-        let memory = module
-            .memory
-            .map_or(&mut [][..], |memory| store.memory(memory));
-        let arguments =
-            Lift::new(memory, &()).array(&IType::String, *pointer as u32, *count as u32);
-        let outcome = match arguments {
-            Ok(IValue::Array(arguments)) => {
-                let arguments = arguments.into_iter().filter_map(|argument| match argument {
-                    IValue::String(text) => Some(text),
-                    _ => None,
-                });
-                run(
-                    &path,
-                    &arguments.collect::<Vec<_>>(),
-                    folder.as_deref(),
-                    &control,
-                )
-            }
-            Ok(_) => Outcome::failed(NO_ARRAY, "the arguments are not an array"),
-            Err(error) => return Err(memory_trap(error)),
-        };
-        control.check()?;
-        let mut guest = ByName { module, store };
-        let pointer = outcome.lower(&mut guest).map_err(memory_trap)?;
-        set_result(module, store, "set_result_ptr", pointer)
-    })
-}
-
-/// What a mounted binary did.
-struct Outcome {
-    code: i32,
-    error: String,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl Outcome {
-    fn failed(code: i32, error: impl Into<String>) -> Self {
-        Self {
-            code,
-            error: error.into(),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        }
-    }
-
-    fn lower(&self, guest: &mut impl GuestMemory) -> Result<u32, MemoryError> {
-        let mut body = Vec::with_capacity(28);
-        body.extend_from_slice(&self.code.to_le_bytes());
-        for bytes in [self.error.as_bytes(), &self.stdout, &self.stderr] {
-            let (pointer, length) = lower_bytes(guest, bytes)?;
-            body.extend_from_slice(&pointer.to_le_bytes());
-            body.extend_from_slice(&length.to_le_bytes());
-        }
-        lower_bytes(guest, &body).map(|(pointer, _)| pointer)
-    }
-}
-
-/// Runs a program without the host's environment, until it ends or the call must.
-fn run(path: &Path, arguments: &[String], folder: Option<&Path>, control: &Control) -> Outcome {
-    let mut command = Command::new(path);
-    command
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    for variable in ["PATH", "HOME", "LANG"] {
-        if let Some(value) = std::env::var_os(variable) {
-            command.env(variable, value);
-        }
-    }
-    if let Some(folder) = folder {
-        command.current_dir(folder);
-    }
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            tracing::warn!(path = %path.display(), ?arguments, %error, "a mounted binary failed");
-            return Outcome::failed(NOT_STARTED, error.to_string());
-        }
-    };
-    let stdout = child.stdout.take().map(collect);
-    let stderr = child.stderr.take().map(collect);
-    let started = std::time::Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Ok(status),
-            Ok(None) if control.check().is_err() || started.elapsed() > MAX_BINARY_TIME => {
-                break Err("it took too long".to_owned());
-            }
-            Ok(None) => thread::sleep(control.remaining(Duration::from_millis(2))),
-            Err(error) => break Err(error.to_string()),
-        }
-    };
-    if status.is_err() {
-        // It may have ended by itself in the meantime.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    // A program that it left behind may hold the pipes open: that is not waited for.
-    let wait = Duration::from_millis(100);
-    let output = |receiver: Option<mpsc::Receiver<Option<Vec<u8>>>>| {
-        receiver
-            .and_then(|receiver| receiver.recv_timeout(wait).ok())
-            .unwrap_or(Some(Vec::new()))
-    };
-    match (status, output(stdout), output(stderr)) {
-        (Err(error), ..) => Outcome::failed(NOT_STARTED, error),
-        (Ok(status), Some(stdout), Some(stderr)) => Outcome {
-            code: status.code().unwrap_or(KILLED),
-            error: String::new(),
-            stdout,
-            stderr,
-        },
-        _ => Outcome::failed(
-            NOT_STARTED,
-            format!("it wrote more than {MAX_BINARY_OUTPUT} bytes"),
-        ),
-    }
-}
-
-/// Reads a pipe to its end in a thread; `None` if there is too much in it.
-fn collect(pipe: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Option<Vec<u8>>> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let read = move || {
-        let mut bytes = Vec::new();
-        let limit = MAX_BINARY_OUTPUT as u64 + 1;
-        let fits = pipe.take(limit).read_to_end(&mut bytes).is_ok() && bytes.len() < limit as usize;
-        // The receiver may have given up.
-        let _ = sender.send(fits.then_some(bytes));
-    };
-    if let Err(error) = thread::Builder::new()
-        .name("marine-pipe".to_owned())
-        .spawn(read)
-    {
-        tracing::warn!(%error, "no thread to read the output of a mounted binary");
-    }
-    receiver
 }
 
 /// A module whose allocator is found by name: the host's functions do not know its adapters.

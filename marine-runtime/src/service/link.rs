@@ -4,11 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use super::{
     ServiceError, SharedParameters,
-    config::{ModuleConfig, ModuleSource, ServiceConfig},
+    config::{AllowedBinary, ConfigError, ModuleConfig, ModuleSource, ServiceConfig},
     host,
 };
 use crate::{
@@ -23,7 +26,7 @@ use crate::{
     interface,
     itypes::IType,
     module::{Function, InterfaceSection, ModuleInfo, Outline},
-    wasi::Wasi,
+    wasi::{Quota, Wasi},
 };
 
 /// A module's own view of itself, there once it is instantiated.
@@ -61,7 +64,11 @@ impl Blueprint {
         config.resolve();
         let mut modules = Vec::with_capacity(config.modules.len());
         for module in &config.modules {
-            modules.push(Prepared::new(module, engine)?);
+            modules.push(Prepared::new(
+                module,
+                engine,
+                config.allowed_binaries.as_deref(),
+            )?);
         }
         for module in &config.modules {
             for folder in module.mapped_dirs.values() {
@@ -96,10 +103,19 @@ impl Blueprint {
         self.modules.iter().map(interface).collect()
     }
 
-    /// Whether any module can ask for call parameters: they may be large.
+    /// Whether anybody can ask for call parameters: they may be large.
     pub(super) fn asks_for_parameters(&self) -> bool {
-        let mut imports = self.modules.iter().flat_map(|module| &module.host_imports);
-        imports.any(|(_, name)| name == host::GET_CALL_PARAMETERS)
+        self.modules.iter().any(|module| {
+            let mut imports = module.host_imports.iter();
+            imports.any(|(_, name)| {
+                name == host::GET_CALL_PARAMETERS || module.config.host_functions.contains_key(name)
+            })
+        })
+    }
+
+    /// Longest time of one call.
+    pub(super) fn call_time(&self) -> Option<Duration> {
+        self.config.limits.call_time
     }
 
     pub(super) fn recreate_after_trap(&self) -> bool {
@@ -124,11 +140,34 @@ impl Blueprint {
         *parameters
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::default();
+        let folders = self.modules.iter();
+        let folders = folders.flat_map(|module| module.config.mapped_dirs.values());
+        let quota = Quota::new(&self.config.limits, folders).map_err(|(path, source)| {
+            ServiceError::Io {
+                action: "failed to measure the mapped directory",
+                path,
+                source,
+            }
+        })?;
+        let surroundings = Surroundings {
+            control,
+            parameters,
+            quota: Arc::new(quota),
+            value_size: self.config.limits.value_size,
+        };
         for module in &self.modules {
-            module.link(&mut linked, control, parameters)?;
+            module.link(&mut linked, &surroundings)?;
         }
         Ok(linked)
     }
+}
+
+/// What the modules of a service share.
+struct Surroundings<'a> {
+    control: &'a Arc<Control>,
+    parameters: &'a SharedParameters,
+    quota: Arc<Quota>,
+    value_size: usize,
 }
 
 impl Linked {
@@ -164,7 +203,11 @@ impl Linked {
 }
 
 impl Prepared {
-    fn new(config: &ModuleConfig, engine: &Engine) -> Result<Self, ServiceError> {
+    fn new(
+        config: &ModuleConfig,
+        engine: &Engine,
+        allowed: Option<&[AllowedBinary]>,
+    ) -> Result<Self, ServiceError> {
         let bytes: Arc<[u8]> = match &config.source {
             ModuleSource::Bytes(bytes) => Arc::clone(bytes),
             ModuleSource::File(path) => {
@@ -176,6 +219,11 @@ impl Prepared {
                 read.into()
             }
         };
+        if let Some(allowed) = allowed
+            && !config.mounted_binaries.is_empty()
+        {
+            check_binaries(config, Sha256::digest(&bytes).into(), allowed)?;
+        }
         let info = ModuleInfo::decode(&config.name, &bytes)?;
         let outline = Outline::read(&config.name, &bytes)?;
         let backend = |source| ServiceError::Backend {
@@ -204,19 +252,26 @@ impl Prepared {
     fn link(
         &self,
         linked: &mut Linked,
-        control: &Arc<Control>,
-        parameters: &SharedParameters,
+        surroundings: &Surroundings<'_>,
     ) -> Result<(), ServiceError> {
+        let Surroundings {
+            control,
+            parameters,
+            ..
+        } = *surroundings;
         let name = &self.config.name;
         let own = Own::default();
         let links = self.links(&linked.modules)?;
-        let wasi = Arc::new(Wasi::new(&self.config, Arc::clone(control)).map_err(
-            |(path, source)| ServiceError::Io {
-                action: "failed to open the mapped directory",
-                path,
-                source,
-            },
-        )?);
+        let quota = Arc::clone(&surroundings.quota);
+        let wasi =
+            Wasi::new(&self.config, Arc::clone(control), quota).map_err(|(path, source)| {
+                ServiceError::Io {
+                    action: "failed to open the mapped directory",
+                    path,
+                    source,
+                }
+            })?;
+        let wasi = Arc::new(wasi);
         let mut imports = wasi.imports(&own);
         imports.extend(host::imports(
             &self.config,
@@ -234,7 +289,8 @@ impl Prepared {
             .store
             .instantiate(&*self.compiled, &imports)
             .map_err(backend)?;
-        let module = self.module(&mut *linked.store, instance, links)?;
+        let value_size = surroundings.value_size;
+        let module = self.module(&mut *linked.store, instance, links, value_size)?;
         let module = Arc::new(module);
         // Nobody else sets it.
         let _ = own.set(Arc::clone(&module));
@@ -383,6 +439,7 @@ impl Prepared {
         store: &mut dyn Store,
         instance: InstanceId,
         links: Vec<Link>,
+        value_size: usize,
     ) -> Result<LinkedModule, ServiceError> {
         let name = &self.config.name;
         let backend = |source| ServiceError::Backend {
@@ -425,11 +482,34 @@ impl Prepared {
             name: name.clone(),
             section: Arc::clone(&self.section),
             memory,
+            value_size,
             core,
             links,
             functions,
         })
     }
+}
+
+/// Refuses mounted binaries that are not listed for a module.
+fn check_binaries(
+    config: &ModuleConfig,
+    module: [u8; 32],
+    allowed: &[AllowedBinary],
+) -> Result<(), ConfigError> {
+    for (name, binary) in &config.mounted_binaries {
+        let listed = allowed.iter().any(|allowed| {
+            allowed.module == module && allowed.name == *name && allowed.binary == *binary
+        });
+        if !listed {
+            let hash: String = module.iter().map(|byte| format!("{byte:02x}")).collect();
+            return Err(ConfigError::Invalid(format!(
+                "module '{}' with SHA-256 {hash} may not mount the binary {:?} as '{name}': it is \
+                 not in the list of allowed binaries with this path and environment",
+                config.name, binary.path
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Runs the adapter of an import that is not of the SDK's form.

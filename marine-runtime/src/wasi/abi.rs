@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{Call, Failure};
+use crate::limits::MAX_PATH;
 
 /// An error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,16 @@ pub(super) const CHARACTER_DEVICE: u8 = 2;
 pub(super) const DIRECTORY: u8 = 3;
 pub(super) const REGULAR_FILE: u8 = 4;
 pub(super) const SYMBOLIC_LINK: u8 = 7;
+pub(super) const UNKNOWN_KIND: u8 = 0;
+
+/// Flags that say which times are set, and to what.
+pub(super) const ACCESS_GIVEN: u32 = 1;
+pub(super) const ACCESS_NOW: u32 = 2;
+pub(super) const CHANGE_GIVEN: u32 = 4;
+pub(super) const CHANGE_NOW: u32 = 8;
+
+/// Flags of a descriptor that say how far a write has gone when it returns.
+pub(super) const FLAGS_SYNC: u32 = 2 | 8 | 16;
 
 impl Call<'_> {
     /// A range of the module's memory.
@@ -113,7 +124,11 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn text(&mut self, pointer: u32, length: u32) -> Result<String, Failure> {
+    /// A path.
+    pub(super) fn path(&mut self, pointer: u32, length: u32) -> Result<String, Failure> {
+        if length > MAX_PATH {
+            return Err(Errno::NAMETOOLONG.into());
+        }
         let bytes = self.slice(pointer, length)?;
         match std::str::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => Ok(text.to_owned()),

@@ -29,6 +29,23 @@ pub(super) struct OpenOptions {
     pub(super) follow: bool,
 }
 
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: Vec<u8>,
+    pub(super) number: u64,
+    pub(super) kind: EntryKind,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Folder,
+    File,
+    Link,
+    Other,
+}
+
 /// What a path led to.
 pub(super) enum Opened {
     Folder(Folder),
@@ -37,9 +54,13 @@ pub(super) enum Opened {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat2, unlinkat};
+    use rustix::fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, futimens, linkat,
+        mkdirat, openat2, readlinkat, renameat, unlinkat,
+    };
 
-    use super::{File, Folder, Metadata, OpenOptions, Opened, Path, io};
+    use super::{Entry, EntryKind, File, Folder, Metadata, OpenOptions, Opened, Path, io};
+    use crate::limits::MAX_ENTRIES;
 
     /// The kernel resolves below the directory, or not at all.
     const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -110,12 +131,12 @@ mod linux {
         }
 
         pub(in crate::wasi) fn remove_folder(&self, path: &str) -> io::Result<()> {
-            let (folder, name) = self.parent(path.trim_end_matches('/'))?;
+            let (folder, name) = self.parent(path)?;
             Ok(unlinkat(&folder, name, AtFlags::REMOVEDIR)?)
         }
 
         pub(in crate::wasi) fn create_folder(&self, path: &str) -> io::Result<()> {
-            let (folder, name) = self.parent(path.trim_end_matches('/'))?;
+            let (folder, name) = self.parent(path)?;
             Ok(mkdirat(&folder, name, Mode::from_raw_mode(0o755))?)
         }
 
@@ -125,9 +146,92 @@ mod linux {
             target: &Self,
             to: &str,
         ) -> io::Result<()> {
-            let (from_folder, from) = self.parent(from.trim_end_matches('/'))?;
-            let (to_folder, to) = target.parent(to.trim_end_matches('/'))?;
-            Ok(rustix::fs::renameat(&from_folder, from, &to_folder, to)?)
+            let (from_folder, from) = self.parent(from)?;
+            let (to_folder, to) = target.parent(to)?;
+            Ok(renameat(&from_folder, from, &to_folder, to)?)
+        }
+
+        /// Gives a file one more name.
+        pub(in crate::wasi) fn link(&self, from: &str, target: &Self, to: &str) -> io::Result<()> {
+            // With a slash behind it the kernel would follow a symbolic link, to wherever.
+            if from.ends_with('/') {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let (from_folder, from) = self.parent(from)?;
+            let (to_folder, to) = target.parent(to)?;
+            Ok(linkat(
+                &from_folder,
+                from,
+                &to_folder,
+                to,
+                AtFlags::empty(),
+            )?)
+        }
+
+        /// Where a symbolic link leads to.
+        pub(in crate::wasi) fn read_link(&self, path: &str) -> io::Result<Vec<u8>> {
+            if path.ends_with('/') {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let (folder, name) = self.parent(path)?;
+            Ok(readlinkat(&folder, name, Vec::new())?.into_bytes())
+        }
+
+        /// What is in the directory, itself and the one above it first.
+        pub(in crate::wasi) fn entries(&self) -> io::Result<Vec<Entry>> {
+            let mut entries = Vec::new();
+            for entry in Dir::read_from(&self.handle)? {
+                let entry = entry?;
+                let kind = match entry.file_type() {
+                    FileType::Directory => EntryKind::Folder,
+                    FileType::RegularFile => EntryKind::File,
+                    FileType::Symlink => EntryKind::Link,
+                    _ => EntryKind::Other,
+                };
+                // Nobody is to know what is above a mapped directory.
+                let number = match entry.file_name().to_bytes() {
+                    b".." => 0,
+                    _ => entry.ino(),
+                };
+                entries.push(Entry {
+                    name: entry.file_name().to_bytes().to_vec(),
+                    number,
+                    kind,
+                });
+                if entries.len() > MAX_ENTRIES {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+            }
+            entries.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+            Ok(entries)
+        }
+
+        /// Sets the times of the directory: of access and of change, `None` leaves one as it is.
+        pub(in crate::wasi) fn set_times(
+            &self,
+            access: Option<std::time::SystemTime>,
+            change: Option<std::time::SystemTime>,
+        ) -> io::Result<()> {
+            let time = |time: Option<std::time::SystemTime>| match time {
+                None => Timespec {
+                    tv_sec: 0,
+                    tv_nsec: rustix::fs::UTIME_OMIT.into(),
+                },
+                Some(time) => {
+                    let since = time
+                        .duration_since(std::time::UNIX_EPOCH)
+                        .unwrap_or_default();
+                    Timespec {
+                        tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+                        tv_nsec: since.subsec_nanos().into(),
+                    }
+                }
+            };
+            let times = Timestamps {
+                last_access: time(access),
+                last_modification: time(change),
+            };
+            Ok(futimens(&self.handle, &times)?)
         }
 
         pub(in crate::wasi) fn sync(&self) -> io::Result<()> {
@@ -136,12 +240,16 @@ mod linux {
 
         /// The directory of the last part of a path, and that part: a name, nothing else.
         fn parent<'a>(&self, path: &'a str) -> io::Result<(std::os::fd::OwnedFd, &'a str)> {
-            let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-            if matches!(name, "" | "." | "..") {
-                return Err(io::ErrorKind::InvalidInput.into());
-            }
             if path.starts_with('/') {
                 return Err(io::ErrorKind::CrossesDevices.into());
+            }
+            // A slash behind the name stays: it says that a directory is meant.
+            let trimmed = path.trim_end_matches('/');
+            let start = trimmed.rfind('/').map_or(0, |slash| slash + 1);
+            let (folder, name) = path.split_at(start);
+            let folder = if folder.is_empty() { "." } else { folder };
+            if matches!(name.trim_end_matches('/'), "" | "." | "..") {
+                return Err(io::ErrorKind::InvalidInput.into());
             }
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             Ok((
@@ -154,9 +262,13 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod portable {
-    use std::path::{Component, PathBuf};
+    use std::{
+        path::{Component, PathBuf},
+        time::SystemTime,
+    };
 
-    use super::{File, Folder, Metadata, OpenOptions, Opened, Path, fs, io};
+    use super::{Entry, EntryKind, File, Folder, Metadata, OpenOptions, Opened, Path, fs, io};
+    use crate::limits::MAX_ENTRIES;
 
     impl Folder {
         pub(in crate::wasi) fn open(path: &Path) -> io::Result<Self> {
@@ -221,6 +333,54 @@ mod portable {
             to: &str,
         ) -> io::Result<()> {
             fs::rename(self.resolve(from)?, target.resolve(to)?)
+        }
+
+        pub(in crate::wasi) fn link(&self, from: &str, target: &Self, to: &str) -> io::Result<()> {
+            fs::hard_link(self.resolve(from)?, target.resolve(to)?)
+        }
+
+        /// No path that is resolved here has a symbolic link in it.
+        pub(in crate::wasi) fn read_link(&self, _: &str) -> io::Result<Vec<u8>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(in crate::wasi) fn entries(&self) -> io::Result<Vec<Entry>> {
+            let own = |name: &str| Entry {
+                name: name.as_bytes().to_vec(),
+                number: 0,
+                kind: EntryKind::Folder,
+            };
+            let mut entries = vec![own("."), own("..")];
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                let kind = entry.file_type()?;
+                entries.push(Entry {
+                    name: entry.file_name().as_encoded_bytes().to_vec(),
+                    number: 0,
+                    kind: if kind.is_dir() {
+                        EntryKind::Folder
+                    } else if kind.is_file() {
+                        EntryKind::File
+                    } else if kind.is_symlink() {
+                        EntryKind::Link
+                    } else {
+                        EntryKind::Other
+                    },
+                });
+                if entries.len() > MAX_ENTRIES {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+            }
+            entries.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+            Ok(entries)
+        }
+
+        pub(in crate::wasi) fn set_times(
+            &self,
+            _: Option<SystemTime>,
+            _: Option<SystemTime>,
+        ) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
         }
 
         pub(in crate::wasi) fn sync(&self) -> io::Result<()> {

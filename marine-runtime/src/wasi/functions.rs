@@ -1,21 +1,27 @@
-//! The functions themselves.
+//! The functions themselves: table, environment, clocks, randomness.
+
+mod descriptors;
+mod paths;
 
 use std::{
-    fs::Metadata,
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     sync::OnceLock,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{
-    Body, Call, Descriptor, Failure, OpenFile, STDERR, STDIN, STDOUT,
-    abi::{
-        CHARACTER_DEVICE, DIRECTORY, Errno, FLAG_APPEND, OPEN_CREATE, OPEN_DIRECTORY,
-        OPEN_EXCLUSIVE, OPEN_TRUNCATE, REGULAR_FILE, RIGHT_READ, RIGHT_WRITE, SYMBOLIC_LINK,
+use self::{
+    descriptors::{
+        fd_advise, fd_close, fd_fdstat_get, fd_fdstat_set_flags, fd_fdstat_set_rights,
+        fd_filestat_get, fd_filestat_set_size, fd_filestat_set_times, fd_pread,
+        fd_prestat_dir_name, fd_prestat_get, fd_pwrite, fd_read, fd_readdir, fd_renumber, fd_seek,
+        fd_sync, fd_tell, fd_write,
     },
-    files::{OpenOptions, Opened},
+    paths::{
+        path_create_directory, path_filestat_get, path_filestat_set_times, path_link, path_open,
+        path_readlink, path_remove_directory, path_rename, path_unlink_file,
+    },
 };
+use super::{Body, Call, Failure, abi::Errno};
 use crate::{backend::Trap, limits::MAX_IO_CHUNK};
 
 /// Most subscriptions in one poll, and most parts of one read or write.
@@ -24,7 +30,7 @@ const MAX_PARTS: u32 = 1_024;
 const NAP: Duration = Duration::from_millis(5);
 
 /// Every function of preview 1: name, parameters (`i` 32 bits, `I` 64 bits), what it does. Without
-/// the last it answers `ENOSYS`.
+/// the last it answers `ENOSYS`: there are no sockets and no signals.
 pub(super) const ALL: &[(&str, &str, Option<Body>)] = &[
     ("args_get", "ii", Some(|_, _| Ok(()))),
     ("args_sizes_get", "ii", Some(args_sizes_get)),
@@ -32,36 +38,45 @@ pub(super) const ALL: &[(&str, &str, Option<Body>)] = &[
     ("clock_time_get", "iIi", Some(clock_time_get)),
     ("environ_get", "ii", Some(environ_get)),
     ("environ_sizes_get", "ii", Some(environ_sizes_get)),
-    ("fd_advise", "iIIi", None),
-    ("fd_allocate", "iII", None),
+    ("fd_advise", "iIIi", Some(fd_advise)),
+    ("fd_allocate", "iII", Some(|_, _| Err(Errno::NOTSUP.into()))),
     ("fd_close", "i", Some(fd_close)),
     ("fd_datasync", "i", Some(fd_sync)),
     ("fd_fdstat_get", "ii", Some(fd_fdstat_get)),
-    ("fd_fdstat_set_flags", "ii", None),
-    ("fd_fdstat_set_rights", "iII", None),
+    ("fd_fdstat_set_flags", "ii", Some(fd_fdstat_set_flags)),
+    ("fd_fdstat_set_rights", "iII", Some(fd_fdstat_set_rights)),
     ("fd_filestat_get", "ii", Some(fd_filestat_get)),
     ("fd_filestat_set_size", "iI", Some(fd_filestat_set_size)),
-    ("fd_filestat_set_times", "iIIi", None),
-    ("fd_pread", "iiiIi", None),
+    ("fd_filestat_set_times", "iIIi", Some(fd_filestat_set_times)),
+    ("fd_pread", "iiiIi", Some(fd_pread)),
     ("fd_prestat_dir_name", "iii", Some(fd_prestat_dir_name)),
     ("fd_prestat_get", "ii", Some(fd_prestat_get)),
-    ("fd_pwrite", "iiiIi", None),
+    ("fd_pwrite", "iiiIi", Some(fd_pwrite)),
     ("fd_read", "iiii", Some(fd_read)),
-    ("fd_readdir", "iiiIi", None),
-    ("fd_renumber", "ii", None),
+    ("fd_readdir", "iiiIi", Some(fd_readdir)),
+    ("fd_renumber", "ii", Some(fd_renumber)),
     ("fd_seek", "iIii", Some(fd_seek)),
     ("fd_sync", "i", Some(fd_sync)),
     ("fd_tell", "ii", Some(fd_tell)),
     ("fd_write", "iiii", Some(fd_write)),
     ("path_create_directory", "iii", Some(path_create_directory)),
     ("path_filestat_get", "iiiii", Some(path_filestat_get)),
-    ("path_filestat_set_times", "iiiiIIi", None),
-    ("path_link", "iiiiiii", None),
+    (
+        "path_filestat_set_times",
+        "iiiiIIi",
+        Some(path_filestat_set_times),
+    ),
+    ("path_link", "iiiiiii", Some(path_link)),
     ("path_open", "iiiiiIIii", Some(path_open)),
-    ("path_readlink", "iiiiii", None),
+    ("path_readlink", "iiiiii", Some(path_readlink)),
     ("path_remove_directory", "iii", Some(path_remove_directory)),
     ("path_rename", "iiiiii", Some(path_rename)),
-    ("path_symlink", "iiiii", None),
+    // A link could lead programs of the host out of the directory, which resolve it themselves.
+    (
+        "path_symlink",
+        "iiiii",
+        Some(|_, _| Err(Errno::NOTSUP.into())),
+    ),
     ("path_unlink_file", "iii", Some(path_unlink_file)),
     ("poll_oneoff", "iiii", Some(poll_oneoff)),
     ("proc_exit", "i", Some(proc_exit)),
@@ -74,6 +89,7 @@ pub(super) const ALL: &[(&str, &str, Option<Body>)] = &[
     ("sock_shutdown", "ii", None),
 ];
 
+/// What a function comes to.
 type Done = Result<(), Failure>;
 
 /// The 32-bit parameter at `index`; the engine has checked that it is there.
@@ -133,319 +149,6 @@ fn clock_time_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn fd_close(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let mut state = call.wasi.state();
-    match state.open.get(&int(raw, 0)) {
-        // Mapped directories stay: nothing could open them again.
-        Some(Descriptor::Mapped(..)) => Err(Errno::NOTSUP.into()),
-        Some(_) => {
-            state.open.remove(&int(raw, 0));
-            Ok(())
-        }
-        None if int(raw, 0) <= STDERR => Ok(()),
-        None => Err(Errno::BADF.into()),
-    }
-}
-
-fn fd_sync(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let mut state = call.wasi.state();
-    match state.open.get_mut(&int(raw, 0)) {
-        Some(Descriptor::File(open)) => Ok(open.file.sync_all()?),
-        Some(Descriptor::Mapped(folder, _) | Descriptor::Folder(folder)) => Ok(folder.sync()?),
-        None if int(raw, 0) <= STDERR => Ok(()),
-        None => Err(Errno::BADF.into()),
-    }
-}
-
-fn fd_fdstat_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let state = call.wasi.state();
-    let (kind, flags, rights) = match state.open.get(&int(raw, 0)) {
-        Some(Descriptor::File(open)) => {
-            let rights = [(open.read, RIGHT_READ), (open.write, RIGHT_WRITE)];
-            let denied = rights
-                .iter()
-                .filter(|(may, _)| !may)
-                .map(|(_, right)| right)
-                .sum::<u64>();
-            (
-                REGULAR_FILE,
-                if open.append { FLAG_APPEND } else { 0 },
-                !denied,
-            )
-        }
-        Some(_) => (DIRECTORY, 0, u64::MAX),
-        None => match int(raw, 0) {
-            STDIN => (CHARACTER_DEVICE, 0, RIGHT_READ),
-            STDOUT | STDERR => (CHARACTER_DEVICE, FLAG_APPEND, RIGHT_WRITE),
-            _ => return Err(Errno::BADF.into()),
-        },
-    };
-    drop(state);
-    let mut stat = [0; 24];
-    put(&mut stat, 0, &[kind]);
-    put(&mut stat, 2, &(flags as u16).to_le_bytes());
-    // Rights that do not exist are not announced.
-    let all = (1 << 29) - 1;
-    put(&mut stat, 8, &(rights & all).to_le_bytes());
-    put(&mut stat, 16, &(rights & all).to_le_bytes());
-    call.write(int(raw, 1), &stat)
-}
-
-fn fd_filestat_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let state = call.wasi.state();
-    let metadata = match state.open.get(&int(raw, 0)) {
-        Some(Descriptor::File(open)) => open.file.metadata()?,
-        Some(Descriptor::Mapped(folder, _) | Descriptor::Folder(folder)) => {
-            folder.own_metadata()?
-        }
-        None if int(raw, 0) <= STDERR => {
-            drop(state);
-            let mut stat = [0; 64];
-            put(&mut stat, 16, &[CHARACTER_DEVICE]);
-            return call.write(int(raw, 1), &stat);
-        }
-        None => return Err(Errno::BADF.into()),
-    };
-    drop(state);
-    call.write(int(raw, 1), &file_stat(&metadata))
-}
-
-fn path_filestat_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let path = call.text(int(raw, 2), int(raw, 3))?;
-    let state = call.wasi.state();
-    let metadata = state
-        .folder(int(raw, 0))?
-        .metadata(&path, int(raw, 1) & 1 == 1)?;
-    drop(state);
-    call.write(int(raw, 4), &file_stat(&metadata))
-}
-
-fn file_stat(metadata: &Metadata) -> [u8; 64] {
-    let mut stat = [0; 64];
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        put(&mut stat, 0, &metadata.dev().to_le_bytes());
-        put(&mut stat, 8, &metadata.ino().to_le_bytes());
-        put(&mut stat, 24, &metadata.nlink().to_le_bytes());
-    }
-    let kind = metadata.file_type();
-    let kind = if kind.is_dir() {
-        DIRECTORY
-    } else if kind.is_file() {
-        REGULAR_FILE
-    } else if kind.is_symlink() {
-        SYMBOLIC_LINK
-    } else {
-        0
-    };
-    put(&mut stat, 16, &[kind]);
-    put(&mut stat, 32, &metadata.len().to_le_bytes());
-    let time = |time: io::Result<SystemTime>| {
-        let since = time
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        nanoseconds(since.unwrap_or_default()).to_le_bytes()
-    };
-    put(&mut stat, 40, &time(metadata.accessed()));
-    put(&mut stat, 48, &time(metadata.modified()));
-    put(&mut stat, 56, &time(metadata.modified()));
-    stat
-}
-
-fn put(place: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(place) = place.get_mut(at..at + bytes.len()) {
-        place.copy_from_slice(bytes);
-    }
-}
-
-fn fd_filestat_set_size(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let mut state = call.wasi.state();
-    let open = state.file(int(raw, 0))?;
-    if !open.write {
-        return Err(Errno::BADF.into());
-    }
-    Ok(open.file.set_len(long(raw, 1))?)
-}
-
-fn fd_prestat_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let length = match call.wasi.state().open.get(&int(raw, 0)) {
-        Some(Descriptor::Mapped(_, name)) => {
-            u32::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?
-        }
-        _ => return Err(Errno::BADF.into()),
-    };
-    call.write(
-        int(raw, 1),
-        &u64::from(length).rotate_left(32).to_le_bytes(),
-    )
-}
-
-fn fd_prestat_dir_name(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let name = match call.wasi.state().open.get(&int(raw, 0)) {
-        Some(Descriptor::Mapped(_, name)) => name.clone(),
-        _ => return Err(Errno::BADF.into()),
-    };
-    if name.len() > int(raw, 2) as usize {
-        return Err(Errno::NAMETOOLONG.into());
-    }
-    call.write(int(raw, 1), name.as_bytes())
-}
-
-/// The parts of a read or write.
-fn parts(call: &mut Call<'_>, pointer: u32, count: u32) -> Result<Vec<(u32, u32)>, Failure> {
-    if count > MAX_PARTS {
-        return Err(Errno::INVAL.into());
-    }
-    let mut parts = Vec::new();
-    for index in 0..count {
-        let cell = pointer.checked_add(index * 8).ok_or(Errno::FAULT)?;
-        let start = call.read_u32(cell)?;
-        let length = call.read_u32(cell.checked_add(4).ok_or(Errno::FAULT)?)?;
-        parts.push((start, length));
-    }
-    Ok(parts)
-}
-
-fn fd_read(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let parts = parts(call, int(raw, 1), int(raw, 2))?;
-    let mut total = 0;
-    if int(raw, 0) != STDIN {
-        let wasi = call.wasi;
-        let mut state = wasi.state();
-        let open = state.file(int(raw, 0))?;
-        if !open.read {
-            return Err(Errno::BADF.into());
-        }
-        for (pointer, length) in parts {
-            let length = length.min((MAX_IO_CHUNK - total) as u32);
-            let place = call.slice(pointer, length)?;
-            let read = open.file.read(place)?;
-            total += read;
-            if read < length as usize || total >= MAX_IO_CHUNK {
-                break;
-            }
-        }
-    }
-    call.write(int(raw, 3), &(total as u32).to_le_bytes())
-}
-
-fn fd_write(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let parts = parts(call, int(raw, 1), int(raw, 2))?;
-    let descriptor = int(raw, 0);
-    let wasi = call.wasi;
-    let mut state = wasi.state();
-    let mut total = 0;
-    for (pointer, length) in parts {
-        let length = length.min((MAX_IO_CHUNK - total) as u32);
-        let bytes = call.slice(pointer, length)?;
-        let written = if matches!(descriptor, STDOUT | STDERR) {
-            state.print(&wasi.name, descriptor, bytes);
-            bytes.len()
-        } else {
-            let open = state.file(descriptor)?;
-            if !open.write {
-                return Err(Errno::BADF.into());
-            }
-            open.file.write(bytes)?
-        };
-        total += written;
-        if written < length as usize || total >= MAX_IO_CHUNK {
-            break;
-        }
-    }
-    drop(state);
-    call.write(int(raw, 3), &(total as u32).to_le_bytes())
-}
-
-fn fd_seek(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let offset = long(raw, 1).cast_signed();
-    let to = match int(raw, 2) {
-        0 => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::INVAL)?),
-        1 => SeekFrom::Current(offset),
-        2 => SeekFrom::End(offset),
-        _ => return Err(Errno::INVAL.into()),
-    };
-    if int(raw, 0) <= STDERR {
-        return Err(Errno::SPIPE.into());
-    }
-    let position = call.wasi.state().file(int(raw, 0))?.file.seek(to)?;
-    call.write(int(raw, 3), &position.to_le_bytes())
-}
-
-fn fd_tell(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    if int(raw, 0) <= STDERR {
-        return Err(Errno::SPIPE.into());
-    }
-    let position = call
-        .wasi
-        .state()
-        .file(int(raw, 0))?
-        .file
-        .stream_position()?;
-    call.write(int(raw, 1), &position.to_le_bytes())
-}
-
-fn path_open(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let path = call.text(int(raw, 2), int(raw, 3))?;
-    let (flags, rights, mode) = (int(raw, 4), long(raw, 5), int(raw, 7));
-    let directory = flags & OPEN_DIRECTORY != 0;
-    let options = OpenOptions {
-        read: rights & RIGHT_READ != 0,
-        write: rights & RIGHT_WRITE != 0 && !directory,
-        append: mode & FLAG_APPEND != 0,
-        create: flags & OPEN_CREATE != 0,
-        exclusive: flags & OPEN_EXCLUSIVE != 0,
-        truncate: flags & OPEN_TRUNCATE != 0,
-        directory,
-        follow: int(raw, 1) & 1 == 1,
-    };
-    let mut state = call.wasi.state();
-    let descriptor = match state.folder(int(raw, 0))?.open_at(&path, options)? {
-        Opened::Folder(folder) => Descriptor::Folder(folder),
-        Opened::File(file) => Descriptor::File(OpenFile {
-            file,
-            read: options.read,
-            write: options.write,
-            append: options.append,
-        }),
-    };
-    let descriptor = state.add(descriptor)?;
-    drop(state);
-    call.write(int(raw, 8), &descriptor.to_le_bytes())
-}
-
-fn path_unlink_file(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let path = call.text(int(raw, 1), int(raw, 2))?;
-    Ok(call.wasi.state().folder(int(raw, 0))?.remove_file(&path)?)
-}
-
-fn path_create_directory(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let path = call.text(int(raw, 1), int(raw, 2))?;
-    Ok(call
-        .wasi
-        .state()
-        .folder(int(raw, 0))?
-        .create_folder(&path)?)
-}
-
-fn path_remove_directory(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let path = call.text(int(raw, 1), int(raw, 2))?;
-    Ok(call
-        .wasi
-        .state()
-        .folder(int(raw, 0))?
-        .remove_folder(&path)?)
-}
-
-fn path_rename(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let from = call.text(int(raw, 1), int(raw, 2))?;
-    let to = call.text(int(raw, 4), int(raw, 5))?;
-    let state = call.wasi.state();
-    let target = state.folder(int(raw, 3))?;
-    Ok(state.folder(int(raw, 0))?.rename(&from, target, &to)?)
 }
 
 /// Waits for the earliest clock; files are always ready.
@@ -515,8 +218,10 @@ fn proc_exit(_: &mut Call<'_>, raw: &[u64]) -> Done {
 }
 
 fn random_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
+    let control = &call.wasi.control;
     let place = call.slice(int(raw, 0), int(raw, 1))?;
     for chunk in place.chunks_mut(MAX_IO_CHUNK) {
+        control.check().map_err(Failure::Trap)?;
         rand::Rng::fill(&mut rand::rng(), chunk);
     }
     Ok(())
@@ -525,4 +230,10 @@ fn random_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
 fn sched_yield(_: &mut Call<'_>, _: &[u64]) -> Done {
     thread::yield_now();
     Ok(())
+}
+
+fn put(place: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(place) = place.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
 }

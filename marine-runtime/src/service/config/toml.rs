@@ -1,14 +1,17 @@
 //! The TOML form of a configuration.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{ConfigError, LOG_ALL, ModuleConfig, ModuleSource, ServiceConfig};
+use super::{
+    ConfigError, LOG_ALL, ModuleConfig, ModuleSource, MountedBinary, ServiceConfig, ServiceLimits,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +20,8 @@ struct Document {
     service_working_dir: Option<PathBuf>,
     #[serde(default)]
     total_memory_limit: Limit,
+    #[serde(default)]
+    limits: Limits,
     #[serde(default)]
     module: Vec<Module>,
     #[serde(default)]
@@ -42,7 +47,7 @@ struct Module {
     #[serde(default)]
     wasi: Wasi,
     #[serde(default)]
-    mounted_binaries: BTreeMap<String, PathBuf>,
+    mounted_binaries: BTreeMap<String, Binary>,
     // Obsolete, but in published configurations.
     #[serde(default)]
     #[expect(dead_code, reason = "read so that it is no unknown key")]
@@ -53,6 +58,58 @@ struct Module {
     #[serde(default, alias = "preopend_files")]
     #[expect(dead_code, reason = "read so that it is no unknown key")]
     preopened_files: Option<de::IgnoredAny>,
+}
+
+/// Bounds beside that of memory.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    call_time: Option<Time>,
+    value_size: Option<Limit>,
+    open_files: Option<usize>,
+    #[serde(default)]
+    disk: Limit,
+}
+
+/// A mounted binary: its path, or all of it.
+#[derive(Deserialize)]
+#[serde(from = "BinaryForm")]
+struct Binary(BinaryTable);
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected the path of a program, or a table with `path` and perhaps `envs`, `pass_envs`, `max_time`, `max_output`"
+)]
+enum BinaryForm {
+    Path(PathBuf),
+    Table(BinaryTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BinaryTable {
+    path: PathBuf,
+    #[serde(default)]
+    envs: BTreeMap<String, String>,
+    pass_envs: Option<BTreeSet<String>>,
+    max_time: Option<Time>,
+    max_output: Option<Limit>,
+}
+
+impl From<BinaryForm> for Binary {
+    fn from(form: BinaryForm) -> Self {
+        match form {
+            BinaryForm::Table(table) => Self(table),
+            BinaryForm::Path(path) => Self(BinaryTable {
+                path,
+                envs: BTreeMap::new(),
+                pass_envs: None,
+                max_time: None,
+                max_output: None,
+            }),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -117,6 +174,59 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+/// A time: seconds, or a number with a unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Time;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a number of seconds, or a time like `500 ms`, `30 s`, `2 min`")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Time, E> {
+                u64::try_from(value)
+                    .map(|seconds| Time(Duration::from_secs(seconds)))
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Time, E> {
+                Duration::try_from_secs_f64(value)
+                    .map(Time)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Float(value), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Time, E> {
+                time(value)
+                    .map(Time)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A number with a unit of time: `500 ms`, `1.5s`, `2 min`.
+fn time(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+    let (number, unit) = text.split_at(end);
+    let seconds = match unit.trim() {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
+
 /// A number with an optional unit: `10 MiB`, `1.5GB`, `512`.
 fn size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -147,7 +257,7 @@ fn size(text: &str) -> Option<u64> {
 }
 
 /// The keys of the tables, for suggestions.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 26] = [
     "modules_dir",
     "service_working_dir",
     "total_memory_limit",
@@ -164,6 +274,16 @@ const KEYS: [&str; 16] = [
     "envs",
     "mapped_dirs",
     "expose_host_paths",
+    "limits",
+    "call_time",
+    "value_size",
+    "open_files",
+    "disk",
+    "path",
+    "pass_envs",
+    "max_time",
+    "max_output",
+    "preopened_files",
 ];
 
 impl ServiceConfig {
@@ -201,8 +321,16 @@ impl ServiceConfig {
             .into_iter()
             .map(|module| module.resolve(modules_dir.as_deref(), folder))
             .collect::<Result<_, _>>()?;
+        let usual = ServiceLimits::default();
+        let limits = document.limits;
         Ok(Self {
             total_memory_limit: document.total_memory_limit.0,
+            limits: ServiceLimits {
+                call_time: limits.call_time.map(|time| time.0),
+                value_size: bytes(limits.value_size, usual.value_size),
+                open_files: limits.open_files.unwrap_or(usual.open_files),
+                disk: limits.disk.0,
+            },
             working_dir: document
                 .service_working_dir
                 .unwrap_or_else(|| PathBuf::from(".")),
@@ -239,13 +367,21 @@ impl Module {
             }
         };
         let mut mounted_binaries = BTreeMap::new();
-        for (name, path) in self.mounted_binaries {
-            let path = if path.is_absolute() {
-                path
+        for (name, Binary(table)) in self.mounted_binaries {
+            let path = if table.path.is_absolute() {
+                table.path
             } else {
-                canonical(&folder.join(path))?
+                canonical(&folder.join(table.path))?
             };
-            mounted_binaries.insert(name, path);
+            let usual = MountedBinary::new(path);
+            let binary = MountedBinary {
+                envs: table.envs,
+                pass_envs: table.pass_envs.unwrap_or_else(|| usual.pass_envs.clone()),
+                max_time: table.max_time.map_or(usual.max_time, |time| time.0),
+                max_output: bytes(table.max_output, usual.max_output),
+                ..usual
+            };
+            mounted_binaries.insert(name, binary);
         }
         Ok(ModuleConfig {
             logger_enabled: self.logger_enabled,
@@ -257,6 +393,15 @@ impl Module {
             simd: self.simd,
             ..ModuleConfig::new(self.name, ModuleSource::File(path))
         })
+    }
+}
+
+/// A limit of memory of the host: `Infinity` is as much as there is.
+fn bytes(limit: Option<Limit>, usual: usize) -> usize {
+    match limit {
+        None => usual,
+        Some(Limit(None)) => usize::MAX,
+        Some(Limit(Some(bytes))) => usize::try_from(bytes).unwrap_or(usize::MAX),
     }
 }
 
@@ -354,6 +499,50 @@ mod tests {
             matches!(&spell.source, ModuleSource::File(path) if path.ends_with("spell-1.wasm"))
         );
         assert_eq!(spell.logging_mask, 3);
+    }
+
+    #[test]
+    fn bounds_and_binaries() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tool"), "").unwrap();
+        let text = r#"
+            modules_dir = "."
+            [limits]
+            call_time = "500 ms"
+            value_size = "1 MiB"
+            open_files = 8
+            disk = "10 MB"
+            [[module]]
+            name = "a"
+            [module.mounted_binaries]
+            curl = "/usr/bin/curl"
+            tool = { path = "tool", envs = { KEY = "v" }, pass_envs = [], max_time = 2, max_output = "1 KiB" }
+        "#;
+        let config = ServiceConfig::from_toml(text, "c.toml", folder.path()).unwrap();
+        let expected = ServiceLimits {
+            call_time: Some(Duration::from_millis(500)),
+            value_size: 1 << 20,
+            open_files: 8,
+            disk: Some(10_000_000),
+        };
+        assert_eq!(config.limits, expected);
+        let binaries = &config.modules[0].mounted_binaries;
+        assert_eq!(binaries["curl"], MountedBinary::new("/usr/bin/curl"));
+        let tool = &binaries["tool"];
+        assert!(tool.path.is_absolute() && tool.path.ends_with("tool"));
+        assert_eq!(tool.envs["KEY"], "v");
+        assert!(tool.pass_envs.is_empty());
+        assert_eq!(tool.max_time, Duration::from_secs(2));
+        assert_eq!(tool.max_output, 1024);
+        for wrong in [
+            "[limits]\ncall_time = \"soon\"\n",
+            "[limits]\ncall_time = -1\n",
+            "[limits]\ndisc = 1\n",
+            "[[module]]\nname = \"a\"\n[module.mounted_binaries]\nb = 1\n",
+        ] {
+            let error = ServiceConfig::from_toml(wrong, "c.toml", folder.path()).unwrap_err();
+            assert!(error.to_string().contains("line"), "{error}");
+        }
     }
 
     #[test]
