@@ -277,3 +277,6 @@ fn core_type(letter: u8) -> CoreType {
         CoreType::I32
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
