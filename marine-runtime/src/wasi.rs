@@ -270,6 +270,14 @@ impl State {
     }
 }
 
+/// The name and the parameters of each function.
+#[cfg(test)]
+pub(crate) fn functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    functions::ALL
+        .iter()
+        .map(|(name, parameters, _)| (*name, *parameters))
+}
+
 fn core_type(letter: u8) -> CoreType {
     if letter == b'I' {
         CoreType::I64

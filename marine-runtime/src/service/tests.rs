@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+mod isolation;
+
 /// Every engine that is compiled in.
 fn engines() -> Vec<Engine> {
     vec![

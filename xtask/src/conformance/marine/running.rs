@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marine_runtime::{CallParameters, Engine, ModuleConfig, Service, ServiceConfig};
+use marine_runtime::{CallParameters, Engine, ModuleConfig, MountedBinary, Service, ServiceConfig};
 use serde_json::{Value, json};
 
 use super::{Report, engines, expect, published::Fetched};
@@ -206,7 +206,7 @@ fn ipfs(run: &mut Run<'_>) -> Result<(), String> {
         if module.name == "ipfs_effector" {
             module
                 .mounted_binaries
-                .insert("ipfs".to_owned(), program.clone());
+                .insert("ipfs".to_owned(), MountedBinary::new(program.clone()));
         }
         module
             .mapped_dirs
