@@ -36,8 +36,10 @@ pub(super) fn imports(
     let mut functions = Vec::new();
     for (api, name) in wanted {
         let function = match name.as_str() {
-            GET_CALL_PARAMETERS => Some(call_parameters(*api, own, parameters)),
-            LOG => config.logger_enabled.then(|| logger(*api, config, own)),
+            GET_CALL_PARAMETERS => Some(call_parameters(*api, own, parameters, control)),
+            LOG => config
+                .logger_enabled
+                .then(|| logger(*api, config, own, control)),
             name => match (
                 config.mounted_binaries.get(name),
                 config.host_functions.get(name),
@@ -54,10 +56,15 @@ pub(super) fn imports(
     functions
 }
 
-fn call_parameters(api: HostApi, own: &Own, parameters: &SharedParameters) -> HostFunction {
+fn call_parameters(
+    api: HostApi,
+    own: &Own,
+    parameters: &SharedParameters,
+    control: &Arc<Control>,
+) -> HostFunction {
     let own = Arc::clone(own);
     let parameters = Arc::clone(parameters);
-    host_function(api, GET_CALL_PARAMETERS, &[], move |store, _| {
+    host_function(api, GET_CALL_PARAMETERS, &[], control, move |store, _| {
         let module = linked(&own, GET_CALL_PARAMETERS)?;
         let current = Arc::clone(&parameters.lock().unwrap_or_else(PoisonError::into_inner));
         let mut guest = ByName { module, store };
@@ -66,41 +73,47 @@ fn call_parameters(api: HostApi, own: &Own, parameters: &SharedParameters) -> Ho
     })
 }
 
-fn logger(api: HostApi, config: &ModuleConfig, own: &Own) -> HostFunction {
+fn logger(api: HostApi, config: &ModuleConfig, own: &Own, control: &Arc<Control>) -> HostFunction {
     let own = Arc::clone(own);
     let name = config.name.clone();
     let mask = config.logging_mask;
-    host_function(api, LOG, &[CoreType::I32; 4], move |store, values| {
-        let [level, target, pointer, length] = values else {
-            return Err(Trap::host("log_utf8_string takes four values"));
-        };
-        let module = linked(&own, LOG)?;
-        let (level, target) = (*level as u32 as i32, *target as u32 as i32);
-        if target != 0 && target & mask == 0 {
-            return Ok(());
-        }
-        let memory = module
-            .memory
-            .map_or(&mut [][..], |memory| store.memory(memory));
-        let (pointer, length) = (*pointer as u32, *length as u32);
-        let shown = length.min(MAX_LOG_MESSAGE);
-        match Lift::new(memory, &(), module.value_size).bytes(pointer, shown) {
-            Ok(bytes) => match std::str::from_utf8(bytes) {
-                Ok(message) if shown == length => log::guest(&name, level, message),
-                // The cut may be within a letter.
-                _ if shown < length => {
-                    let message = String::from_utf8_lossy(bytes);
-                    log::guest(&name, level, &format!("{message}… ({length} bytes in all)"));
-                }
-                _ => log::host(
-                    &name,
-                    "logger: incorrect UTF8 string's been supplied to logger",
-                ),
-            },
-            Err(error) => log::host(&name, &format!("logger: {error}")),
-        }
-        Ok(())
-    })
+    host_function(
+        api,
+        LOG,
+        &[CoreType::I32; 4],
+        control,
+        move |store, values| {
+            let [level, target, pointer, length] = values else {
+                return Err(Trap::host("log_utf8_string takes four values"));
+            };
+            let module = linked(&own, LOG)?;
+            let (level, target) = (*level as u32 as i32, *target as u32 as i32);
+            if target != 0 && target & mask == 0 {
+                return Ok(());
+            }
+            let memory = module
+                .memory
+                .map_or(&mut [][..], |memory| store.memory(memory));
+            let (pointer, length) = (*pointer as u32, *length as u32);
+            let shown = length.min(MAX_LOG_MESSAGE);
+            match Lift::new(memory, &(), module.value_size).bytes(pointer, shown) {
+                Ok(bytes) => match std::str::from_utf8(bytes) {
+                    Ok(message) if shown == length => log::guest(&name, level, message),
+                    // The cut may be within a letter.
+                    _ if shown < length => {
+                        let message = String::from_utf8_lossy(bytes);
+                        log::guest(&name, level, &format!("{message}… ({length} bytes in all)"));
+                    }
+                    _ => log::host(
+                        &name,
+                        "logger: incorrect UTF8 string's been supplied to logger",
+                    ),
+                },
+                Err(error) => log::host(&name, &format!("logger: {error}")),
+            }
+            Ok(())
+        },
+    )
 }
 
 /// A module whose allocator is found by name: the host's functions do not know its adapters.
@@ -163,8 +176,11 @@ fn host_function(
     api: HostApi,
     name: &str,
     parameters: &[CoreType],
+    control: &Arc<Control>,
     body: impl Fn(&mut dyn Store, &[u64]) -> Result<(), Trap> + Send + Sync + 'static,
 ) -> HostFunction {
+    // Engines count what a module does, not what its host does for it.
+    let control = Arc::clone(control);
     HostFunction {
         namespace: api.namespace().to_owned(),
         name: name.to_owned(),
@@ -172,6 +188,9 @@ fn host_function(
             parameters: parameters.to_vec(),
             results: Vec::new(),
         },
-        body: Arc::new(move |store: &mut dyn Store, raw: &[u64], _: &mut [u64]| body(store, raw)),
+        body: Arc::new(move |store: &mut dyn Store, raw: &[u64], _: &mut [u64]| {
+            control.check()?;
+            body(store, raw)
+        }),
     }
 }

@@ -44,40 +44,46 @@ pub(super) fn import(
     control: &Arc<Control>,
 ) -> HostFunction {
     let own = Arc::clone(own);
-    let control = Arc::clone(control);
+    let running = Arc::clone(control);
     let binary = binary.clone();
     let folder = config.working_dir.clone();
     let import = name.to_owned();
-    host_function(api, name, &[CoreType::I32; 2], move |store, values| {
-        let [pointer, count] = values else {
-            return Err(Trap::host(format!("{import} takes two values")));
-        };
-        let module = linked(&own, &import)?;
-        let memory = module
-            .memory
-            .map_or(&mut [][..], |memory| store.memory(memory));
-        let arguments = Lift::new(memory, &(), module.value_size).array(
-            &IType::String,
-            *pointer as u32,
-            *count as u32,
-        );
-        let outcome = match arguments {
-            Ok(IValue::Array(arguments)) => {
-                let arguments = arguments.into_iter().filter_map(|argument| match argument {
-                    IValue::String(text) => Some(text),
-                    _ => None,
-                });
-                let arguments: Vec<_> = arguments.collect();
-                run(&binary, &arguments, folder.as_deref(), &control)
-            }
-            Ok(_) => Outcome::failed(NO_ARRAY, "the arguments are not an array"),
-            Err(error) => return Err(memory_trap(error)),
-        };
-        control.check()?;
-        let mut guest = ByName { module, store };
-        let pointer = outcome.lower(&mut guest).map_err(memory_trap)?;
-        set_result(module, store, "set_result_ptr", pointer)
-    })
+    host_function(
+        api,
+        name,
+        &[CoreType::I32; 2],
+        control,
+        move |store, values| {
+            let [pointer, count] = values else {
+                return Err(Trap::host(format!("{import} takes two values")));
+            };
+            let module = linked(&own, &import)?;
+            let memory = module
+                .memory
+                .map_or(&mut [][..], |memory| store.memory(memory));
+            let arguments = Lift::new(memory, &(), module.value_size).array(
+                &IType::String,
+                *pointer as u32,
+                *count as u32,
+            );
+            let outcome = match arguments {
+                Ok(IValue::Array(arguments)) => {
+                    let arguments = arguments.into_iter().filter_map(|argument| match argument {
+                        IValue::String(text) => Some(text),
+                        _ => None,
+                    });
+                    let arguments: Vec<_> = arguments.collect();
+                    run(&binary, &arguments, folder.as_deref(), &running)
+                }
+                Ok(_) => Outcome::failed(NO_ARRAY, "the arguments are not an array"),
+                Err(error) => return Err(memory_trap(error)),
+            };
+            running.check()?;
+            let mut guest = ByName { module, store };
+            let pointer = outcome.lower(&mut guest).map_err(memory_trap)?;
+            set_result(module, store, "set_result_ptr", pointer)
+        },
+    )
 }
 
 /// What a mounted binary did.

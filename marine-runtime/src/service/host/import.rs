@@ -92,6 +92,7 @@ impl HostImport {
         let control = Arc::clone(control);
         let import = name.to_owned();
         let body = move |store: &mut dyn Store, raw: &[u64], results: &mut [u64]| {
+            control.check()?;
             let module = super::linked(&own, &import)?;
             if !adapter::has_service_functions(&module.core) {
                 return Err(Trap::host(format!(
