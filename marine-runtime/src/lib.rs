@@ -28,6 +28,7 @@
 //! - [`module`]: custom sections of a module, both ways; [`Interface`]: what it offers.
 //! - [`itypes`]: interface types and values, their JSON form, their layout in memory.
 //! - [`embed`]: the interface section of a module that was just built.
+//! - `build` (feature): modules from their sources, with cargo.
 //! - [`backend`]: the seam to Wasm engines, and the two of them; [`Engine`]: with compiled modules.
 //! - [`service`]: configuration, linking, calls.
 //! - [`limits`]: bounds on what comes from modules and callers.
@@ -42,6 +43,8 @@
 
 mod adapter;
 pub mod backend;
+#[cfg(feature = "build")]
+pub mod build;
 mod call_parameters;
 mod control;
 pub mod embed;

@@ -12,12 +12,10 @@ use aquavm::{Compat, Key, LimitFlags, Outcome, RunParameters, verify::Subject};
 use marine_runtime::{
     Control, DEFAULT_STACK_SIZE, Engine,
     backend::{CompileOptions, CompiledModule, FunctionId, MemoryId, Store},
+    build::{Flags, Target, Toolchain},
 };
 
-use crate::{
-    tidy::workspace_root,
-    toolchain::{Target, Toolchain},
-};
+use crate::tidy::workspace_root;
 
 /// The most bytes that the module may have.
 pub const MAX_SIZE: usize = 1 << 20;
@@ -70,7 +68,8 @@ pub fn build() -> Result<Option<Vec<u8>>, String> {
     let root = workspace_root();
     let folder = root.join("target/embedded");
     let status = toolchain
-        .build(&FLAGS)
+        .build(&root, Flags::Own, &FLAGS)
+        .args(["--release", "--locked"])
         .arg("--target-dir")
         .arg(&folder)
         .current_dir(root.join("aquavm/wasm"))

@@ -10,14 +10,12 @@ use std::{
 
 use marine_runtime::{
     Interface,
+    build::{Flags, Target, Toolchain},
     embed::{self, EmbedError},
     module::{ModuleError, ModuleInfo},
 };
 
-use crate::{
-    tidy::workspace_root,
-    toolchain::{Target, Toolchain},
-};
+use crate::tidy::workspace_root;
 
 const TARGET: Target = Target::Wasi;
 
@@ -244,8 +242,9 @@ fn chosen(names: &[String]) -> Result<Vec<String>, GuestError> {
 }
 
 fn compile(toolchain: &Toolchain, names: &[String]) -> Result<(), GuestError> {
-    let mut command = toolchain.build(&[]);
+    let mut command = toolchain.build(&workspace_root(), Flags::Own, &[]);
     command
+        .args(["--release", "--locked"])
         .arg("--target-dir")
         .arg(target_folder())
         .current_dir(guests_folder());

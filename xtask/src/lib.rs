@@ -26,5 +26,3 @@ pub mod interop;
 #[cfg(feature = "peer")]
 pub mod sim;
 pub mod tidy;
-#[cfg(feature = "marine")]
-mod toolchain;

@@ -6,23 +6,59 @@ use std::{
     process::Command,
 };
 
-use crate::tidy::workspace_root;
-
 /// Where Debian's package `wasi-libc` puts the system library.
 const DEBIAN_LIBRARY: &str = "/usr/lib/wasm32-wasi";
 
+/// What a build that runs inside another one must not take over from it.
+const OUTER_BUILD: [&str; 8] = [
+    "CARGO_BUILD_TARGET",
+    "CARGO_MAKEFLAGS",
+    "CLIPPY_ARGS",
+    "MAKEFLAGS",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTDOC",
+    "RUSTDOCFLAGS",
+    "__CARGO_DEFAULT_LIB_METADATA",
+];
+
 /// What Wasm is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// With a system: guests.
+pub enum Target {
+    /// With a system, `wasm32-wasip1`: modules.
     Wasi,
-    /// Without anything: the embeddable state machine.
+    /// Without anything, `wasm32-unknown-unknown`.
     Bare,
+}
+
+/// Whether `RUSTFLAGS` and `CARGO_ENCODED_RUSTFLAGS` of this process are meant for the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// They are.
+    Inherited,
+    /// They belong to something else, such as the build that starts this one.
+    Own,
+}
+
+/// A compiler for one target.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    target: Target,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// The current toolchain has the target installed.
+    Installed,
+    /// Debian's `rustc-web`, `cargo-web`, `rust-web-src`, `wasi-libc` and `lld`: the standard library is built with
+    /// the module.
+    Debian { linker: PathBuf },
 }
 
 impl Target {
     /// Its name.
-    pub(crate) fn triple(self) -> &'static str {
+    #[must_use]
+    pub fn triple(self) -> &'static str {
         match self {
             Self::Wasi => "wasm32-wasip1",
             Self::Bare => "wasm32-unknown-unknown",
@@ -38,24 +74,11 @@ impl Target {
     }
 }
 
-/// A compiler for one target.
-pub(crate) struct Toolchain {
-    target: Target,
-    source: Source,
-}
-
-enum Source {
-    /// The current toolchain has the target installed.
-    Installed,
-    /// Debian's `rustc-web`, `cargo-web`, `rust-web-src`, `wasi-libc` and `lld`: the standard library is built with
-    /// the module.
-    Debian { linker: PathBuf },
-}
-
 impl Toolchain {
     /// The installed target if there is one, else Debian's packages.
-    pub(crate) fn find(target: Target) -> Option<Self> {
-        if installed(target) {
+    #[must_use]
+    pub fn find(target: Target) -> Option<Self> {
+        if is_installed(target) {
             let source = Source::Installed;
             return Some(Self { target, source });
         }
@@ -72,21 +95,26 @@ impl Toolchain {
         Some(Self { target, source })
     }
 
-    /// A call of `cargo build` for the target in release mode. `flags` are those that the package itself needs.
-    pub(crate) fn build(&self, flags: &[&str]) -> Command {
-        let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        // Panic messages name source files: keep the builder's folders out of the modules.
-        flags.push(format!(
-            "--remap-path-prefix={}=.",
-            workspace_root().display()
-        ));
+    /// A call of `cargo build` for the target. Paths below `root` and below cargo's folder stay out of the modules;
+    /// `own` are further flags of the compiler.
+    #[must_use]
+    pub fn build(&self, root: &Path, flags: Flags, own: &[&str]) -> Command {
+        let inherited = match flags {
+            Flags::Inherited => inherited_flags(),
+            Flags::Own => Vec::new(),
+        };
+        // Flags in the environment replace those of cargo's configuration; others are added to them.
+        let in_environment = !inherited.is_empty();
+        let mut flags = inherited;
+        flags.extend(own.iter().map(|&flag| flag.to_owned()));
+        // Panic messages name source files.
+        flags.push(format!("--remap-path-prefix={}=.", root.display()));
         if let Some(home) = cargo_home() {
             flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
         }
         let mut command = match &self.source {
             Source::Installed => {
-                let mut command =
-                    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                let mut command = host_cargo();
                 command.arg("build");
                 command
             }
@@ -98,33 +126,67 @@ impl Toolchain {
                         format!("-Clink-arg={DEBIAN_LIBRARY}/crt1-command.o"),
                     ]);
                 }
-                let mut command = Command::new("/usr/bin/cargo");
+                let mut command = without_outer_build(Command::new("/usr/bin/cargo"));
                 command
                     .env("RUSTC", "/usr/bin/rustc")
                     .env("RUSTC_BOOTSTRAP", "1")
                     .env(self.target.linker_variable(), linker)
+                    .env_remove("CARGO")
                     .env_remove("RUSTC_WRAPPER")
                     .env_remove("RUSTUP_TOOLCHAIN")
+                    // Of the toolchain that runs this.
+                    .env_remove("LD_LIBRARY_PATH")
                     .args(["build", "-Z", "build-std=std,panic_abort"]);
                 command
             }
         };
-        command
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_BUILD_TARGET")
-            .env_remove("CARGO_TARGET_DIR")
-            .args(["--release", "--locked", "--target", self.target.triple()]);
+        let triple = self.target.triple();
+        command.env_remove("RUSTFLAGS").args(["--target", triple]);
+        if in_environment {
+            command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        } else {
+            // Quoted strings of JSON are strings of TOML.
+            let list = serde_json::Value::from(flags);
+            command
+                .env_remove("CARGO_ENCODED_RUSTFLAGS")
+                .arg("--config")
+                .arg(format!("target.{triple}.rustflags={list}"));
+        }
         command
     }
 }
 
+/// The current toolchain's cargo.
+pub(super) fn host_cargo() -> Command {
+    without_outer_build(Command::new(
+        env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+    ))
+}
+
+fn without_outer_build(mut command: Command) -> Command {
+    for name in OUTER_BUILD {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn inherited_flags() -> Vec<String> {
+    if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
+        return flags
+            .split('\u{1f}')
+            .filter(|flag| !flag.is_empty())
+            .map(str::to_owned)
+            .collect();
+    }
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Whether the current compiler has the target's standard library.
-fn installed(target: Target) -> bool {
+fn is_installed(target: Target) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
         .args(["--print", "target-libdir", "--target", target.triple()])
-        .current_dir(workspace_root())
         .output();
     let Ok(output) = output else {
         return false;
