@@ -4,6 +4,7 @@
 mod codec;
 mod manifest;
 mod section;
+mod text;
 
 pub use codec::{DecodeError, EncodeError};
 pub use manifest::{Manifest, ManifestError};
@@ -11,6 +12,7 @@ pub use section::{
     Adapter, Argument, Core, Export, Function, Implementation, Import, Instruction, Integer,
     InterfaceSection, InvalidSection, Type,
 };
+pub use text::TextError;
 
 use std::ops::Range;
 

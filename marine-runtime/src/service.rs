@@ -5,6 +5,7 @@ mod host;
 mod link;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-use self::config::{ConfigError, ServiceConfig};
+use self::config::{ConfigError, ModuleConfig, ServiceConfig};
 pub use self::host::{HostCall, HostImport};
 use self::link::{Blueprint, Linked};
 use crate::{
@@ -325,6 +326,38 @@ impl Service {
                 json::result_to_text(&values, &exported.function, &*module.section)
             },
         )
+    }
+
+    /// Loads one more module behind the others, which makes it the facade: for tools.
+    ///
+    /// # Errors
+    /// See [`Service::new`]. The service stays as it was.
+    pub fn load_module(
+        &mut self,
+        module: ModuleConfig,
+        deadline: Option<Instant>,
+    ) -> Result<(), ServiceError> {
+        self.control.begin(deadline);
+        let linked = self.linked.as_mut();
+        let loaded = self
+            .blueprint
+            .load(module, linked, &self.control, &self.parameters);
+        self.control.end();
+        loaded
+    }
+
+    /// Forgets a module. Its memory is given back when the service is created anew.
+    ///
+    /// # Errors
+    /// A module that is not there, or that another imports from.
+    pub fn unload_module(&mut self, name: &str) -> Result<(), ServiceError> {
+        self.blueprint.unload(name, self.linked.as_mut())
+    }
+
+    /// The environment of a module as it sees it. `None`: there is no such module.
+    #[must_use]
+    pub fn envs(&self, module: &str) -> Option<&BTreeMap<String, String>> {
+        self.blueprint.envs(module)
     }
 
     /// The interface of the facade.

@@ -1,4 +1,9 @@
-//! The `marine` tool: looks into modules and runs services.
+//! The `marine` tool: builds modules, looks into them, and runs services of them.
+
+#[path = "marine/repl.rs"]
+mod repl;
+#[path = "marine/service.rs"]
+mod service;
 
 use std::{
     fs,
@@ -10,13 +15,20 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use marine_runtime::{
-    CallParameters, Engine, Interface, ModuleConfig, Service, ServiceConfig,
-    module::{InterfaceSection, ModuleInfo, Outline},
+    CallParameters, Interface, ModuleConfig, ServiceConfig,
+    build::{BuildOptions, build},
+    embed,
+    module::{
+        INTERFACE_SECTION, InterfaceSection, ModuleInfo, Outline, SDK_VERSION_SECTION,
+        with_custom_section,
+    },
 };
+
+use crate::service::Surroundings;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Looks into Marine modules and runs services of them.
+/// Builds Marine modules, looks into them, and runs services of them.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -26,6 +38,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Builds the modules of a package or workspace: `cargo build --target wasm32-wasip1 --release`,
+    /// then their interfaces.
+    Build {
+        /// Prints one line of JSON for each module.
+        #[arg(long)]
+        json: bool,
+        /// Arguments for cargo.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Checks a module as a runtime does when it loads it.
+    Check {
+        /// The module.
+        module: PathBuf,
+    },
     /// Prints versions and manifest of a module.
     Info {
         /// The module.
@@ -38,6 +65,16 @@ enum Command {
     It {
         #[command(subcommand)]
         command: It,
+    },
+    /// Prints the interface of a module as JSON, as peers publish it.
+    Interface {
+        /// The module.
+        module: PathBuf,
+    },
+    /// Replaces something in a module.
+    Set {
+        #[command(subcommand)]
+        command: Set,
     },
     /// Prints the interface of a module as Aqua source.
     Aqua {
@@ -58,30 +95,69 @@ enum Command {
         function: String,
         /// Its arguments, each as JSON.
         arguments: Vec<String>,
-        /// Which engine runs it.
-        #[arg(long, value_enum, default_value_t)]
-        engine: EngineName,
+        #[command(flatten)]
+        surroundings: Surroundings,
         /// Call parameters as JSON; missing fields are empty.
         #[arg(long)]
         parameters: Option<String>,
         /// How many seconds the call may take.
         #[arg(long, default_value_t = 60.0)]
         timeout: f64,
-        /// Lets a module use SIMD.
+        /// Prints one line of JSON: result, seconds, bytes of memory of each module.
         #[arg(long)]
-        simd: bool,
+        json: bool,
+    },
+    /// Talks to a service: calls its functions line by line.
+    Repl {
+        /// The configuration of a service (`.toml`), or a module.
+        target: Option<PathBuf>,
+        #[command(flatten)]
+        surroundings: Surroundings,
+        /// Prints no greeting.
+        #[arg(short, long)]
+        quiet: bool,
     },
 }
 
 #[derive(Subcommand)]
 enum It {
-    /// Prints the interface.
+    /// Prints the interface section.
     Show {
         /// The module.
         module: PathBuf,
-        /// Prints the JSON that peers publish.
-        #[arg(long)]
+        /// As JSON, as peers publish it.
+        #[arg(long, conflicts_with = "signatures")]
         json: bool,
+        /// Only records and signatures, for people.
+        #[arg(long)]
+        signatures: bool,
+    },
+    /// Puts an interface section into a module.
+    Embed {
+        /// The module.
+        module: PathBuf,
+        /// The section as `it show` prints it; without it, what the SDK describes in the module.
+        #[arg(short = 'w', long)]
+        text: Option<PathBuf>,
+        /// Where the module goes; its own place by default.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Set {
+    /// Replaces the version of the SDK.
+    Version {
+        /// The module.
+        #[arg(short, long)]
+        input: PathBuf,
+        /// The version.
+        #[arg(short, long)]
+        version: semver::Version,
+        /// Where the module goes; its own place by default.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
     },
 }
 
@@ -113,7 +189,9 @@ fn main() -> ExitCode {
         .init();
     match run(Arguments::parse().command) {
         Ok(output) => {
-            println!("{output}");
+            if !output.is_empty() {
+                println!("{output}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -125,17 +203,78 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<String, Failure> {
     match command {
-        Command::Info { module, json } => info(&module, json),
-        Command::It {
-            command: It::Show { module, json },
-        } => {
+        Command::Build { json, arguments } => build_modules(json, arguments),
+        Command::Check { module } => {
             let info = decode(&module)?;
             let interface = Interface::of(&info.interface);
+            Ok(format!(
+                "{}: {} functions, {} records, interface version {}",
+                module.display(),
+                interface.function_signatures.len(),
+                interface.record_types.len(),
+                info.interface.version
+            ))
+        }
+        Command::Info { module, json } => info(&module, json),
+        Command::It {
+            command:
+                It::Show {
+                    module,
+                    json,
+                    signatures,
+                },
+        } => {
+            let info = decode(&module)?;
             if json {
-                Ok(serde_json::to_string_pretty(&interface)?)
-            } else {
+                Ok(serde_json::to_string_pretty(&Interface::of(
+                    &info.interface,
+                ))?)
+            } else if signatures {
                 Ok(text(&info.interface))
+            } else {
+                Ok(info.interface.to_text().trim_end().to_owned())
             }
+        }
+        Command::It {
+            command:
+                It::Embed {
+                    module,
+                    text,
+                    output,
+                },
+        } => {
+            let wasm = read(&module)?;
+            let embedded = match text {
+                None => embed::embed(&stem(&module), &wasm)?,
+                Some(path) => {
+                    let text = fs::read_to_string(&path)
+                        .map_err(|error| format!("{}: {error}", path.display()))?;
+                    let section = InterfaceSection::from_text(&text)
+                        .map_err(|error| format!("{}: {error}", path.display()))?;
+                    section.validate()?;
+                    with_custom_section(INTERFACE_SECTION, &wasm, &section.encode()?)?
+                }
+            };
+            write(output.as_ref().unwrap_or(&module), &embedded)?;
+            Ok("interface types were successfully embedded".to_owned())
+        }
+        Command::Set {
+            command:
+                Set::Version {
+                    input,
+                    version,
+                    output,
+                },
+        } => {
+            let version = version.to_string();
+            let wasm = read(&input)?;
+            let changed = with_custom_section(SDK_VERSION_SECTION, &wasm, version.as_bytes())?;
+            write(output.as_ref().unwrap_or(&input), &changed)?;
+            Ok("the version was successfully embedded".to_owned())
+        }
+        Command::Interface { module } => {
+            let interface = Interface::of(&decode(&module)?.interface);
+            Ok(serde_json::to_string_pretty(&interface)?)
         }
         Command::Aqua {
             module,
@@ -153,10 +292,10 @@ fn run(command: Command) -> Result<String, Failure> {
             target,
             function,
             arguments,
-            engine,
+            surroundings,
             parameters,
             timeout,
-            simd,
+            json,
         } => {
             let parameters: CallParameters = match parameters {
                 Some(text) => serde_json::from_str(&text)
@@ -168,37 +307,66 @@ fn run(command: Command) -> Result<String, Failure> {
                     format!("argument {argument} is not JSON: {error} (a string needs quotes)")
                 })?;
             }
-            let config = if target
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-            {
-                ServiceConfig::load(&target)?
-            } else {
-                let mut module = ModuleConfig::from_file(stem(&target), &target);
-                module.simd = simd;
-                ServiceConfig::new(vec![module])
-            };
             let timeout = Duration::try_from_secs_f64(timeout)
                 .map_err(|error| format!("--timeout {timeout}: {error}"))?;
             let deadline = Instant::now().checked_add(timeout);
-            let mut service = Service::with_deadline(config, &engine.create()?, deadline)?;
+            let mut service = surroundings.start(&target, deadline)?;
             let arguments = format!("[{}]", arguments.join(","));
-            Ok(service.call(&function, &arguments, &parameters, deadline)?)
+            let started = Instant::now();
+            let result = service.call(&function, &arguments, &parameters, deadline)?;
+            if !json {
+                return Ok(result);
+            }
+            let memory: serde_json::Map<_, _> = service
+                .memory_stats()
+                .modules
+                .into_iter()
+                .map(|(name, bytes)| (name, bytes.into()))
+                .collect();
+            let seconds = started.elapsed().as_secs_f64();
+            let result: serde_json::Value = serde_json::from_str(&result)?;
+            let line = serde_json::json!({"result": result, "seconds": seconds, "memory": memory});
+            Ok(line.to_string())
+        }
+        Command::Repl {
+            target,
+            surroundings,
+            quiet,
+        } => {
+            repl::run(target, surroundings, quiet)?;
+            Ok(String::new())
         }
     }
 }
 
-impl EngineName {
-    fn create(self) -> Result<Engine, Failure> {
-        match self {
-            #[cfg(feature = "wasmer")]
-            Self::Wasmer => Ok(Engine::wasmer()),
-            #[cfg(feature = "wasmtime")]
-            Self::Wasmtime => Ok(Engine::wasmtime()?),
-            #[cfg(not(any(feature = "wasmer", feature = "wasmtime")))]
-            Self::None => Err("this tool was built without an engine".into()),
-        }
+fn build_modules(json: bool, arguments: Vec<String>) -> Result<String, Failure> {
+    let mut options = BuildOptions::new(".");
+    options.arguments = arguments;
+    let mut lines = Vec::new();
+    for module in build(&options)? {
+        lines.push(if json {
+            serde_json::json!({"name": module.name, "path": module.path}).to_string()
+        } else {
+            module.path.display().to_string()
+        });
     }
+    if lines.is_empty() {
+        return Err("nothing was built that links the SDK".into());
+    }
+    Ok(lines.join("\n"))
+}
+
+/// The configuration of the service in a `.toml` file, or of a module alone.
+fn configuration(target: &Path, simd: bool) -> Result<ServiceConfig, Failure> {
+    if target
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        return Ok(ServiceConfig::load(target)?);
+    }
+    let mut module = ModuleConfig::from_file(stem(target), target);
+    module.simd = simd;
+    Ok(ServiceConfig::new(vec![module]))
 }
 
 fn info(path: &Path, json: bool) -> Result<String, Failure> {
@@ -280,6 +448,14 @@ fn decode(path: &Path) -> Result<ModuleInfo, Failure> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Writes a file at once or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let temporary = path.with_extension("wasm.tmp");
+    fs::write(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 fn stem(path: &Path) -> String {

@@ -53,6 +53,7 @@ pub(super) struct Linked {
     pub(super) store: Box<dyn Store + Send>,
     modules: Vec<Arc<LinkedModule>>,
     wasi: Vec<Arc<Wasi>>,
+    quota: Arc<Quota>,
 }
 
 impl Blueprint {
@@ -71,13 +72,7 @@ impl Blueprint {
             )?);
         }
         for module in &config.modules {
-            for folder in module.mapped_dirs.values() {
-                fs::create_dir_all(folder).map_err(|source| ServiceError::Io {
-                    action: "Failed to create dir",
-                    path: folder.clone(),
-                    source,
-                })?;
-            }
+            create_folders(module)?;
         }
         Ok(Self {
             config,
@@ -122,6 +117,82 @@ impl Blueprint {
         self.config.recreate_after_trap
     }
 
+    fn surroundings<'a>(
+        &self,
+        control: &'a Arc<Control>,
+        parameters: &'a SharedParameters,
+    ) -> Surroundings<'a> {
+        Surroundings {
+            control,
+            parameters,
+            value_size: self.config.limits.value_size,
+        }
+    }
+
+    /// Adds a module behind the others, which makes it the facade, and starts it.
+    pub(super) fn load(
+        &mut self,
+        module: ModuleConfig,
+        linked: Option<&mut Linked>,
+        control: &Arc<Control>,
+        parameters: &SharedParameters,
+    ) -> Result<(), ServiceError> {
+        let mut config = self.config.clone();
+        config.modules.push(module);
+        config.check()?;
+        config.resolve();
+        let Some(module) = config.modules.last() else {
+            return Ok(());
+        };
+        let prepared = Prepared::new(module, &self.engine, config.allowed_binaries.as_deref())?;
+        create_folders(module)?;
+        if let Some(linked) = linked {
+            prepared.link(linked, &self.surroundings(control, parameters))?;
+        }
+        self.modules.push(prepared);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Forgets a module that no other needs.
+    pub(super) fn unload(
+        &mut self,
+        name: &str,
+        linked: Option<&mut Linked>,
+    ) -> Result<(), ServiceError> {
+        if !self.config.modules.iter().any(|module| module.name == name) {
+            return Err(ServiceError::NoModule {
+                module: name.to_owned(),
+            });
+        }
+        let needs = |module: &&Prepared| {
+            let mut imports = module.section.linkable_imports();
+            imports.any(|import| import.namespace == name)
+        };
+        if let Some(user) = self.modules.iter().find(needs) {
+            return Err(ServiceError::Link {
+                reason: format!(
+                    "module '{name}' can't be unloaded: module '{}' imports from it",
+                    user.config.name
+                ),
+            });
+        }
+        self.modules.retain(|module| module.config.name != name);
+        self.config.modules.retain(|module| module.name != name);
+        if let Some(linked) = linked {
+            linked.modules.retain(|module| module.name != name);
+        }
+        Ok(())
+    }
+
+    /// The environment of a module as it sees it.
+    pub(super) fn envs(&self, module: &str) -> Option<&BTreeMap<String, String>> {
+        let mut modules = self.config.modules.iter();
+        modules
+            .find(|config| config.name == module)
+            .map(|config| &config.envs)
+    }
+
     /// Instantiates and starts all modules in a new store.
     pub(super) fn link(
         &self,
@@ -132,14 +203,6 @@ impl Blueprint {
             .engine
             .backend()
             .store(Arc::clone(control), DEFAULT_STACK_SIZE);
-        let mut linked = Linked {
-            store,
-            modules: Vec::new(),
-            wasi: Vec::new(),
-        };
-        *parameters
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::default();
         let folders = self.modules.iter();
         let folders = folders.flat_map(|module| module.config.mapped_dirs.values());
         let quota = Quota::new(&self.config.limits, folders).map_err(|(path, source)| {
@@ -149,12 +212,16 @@ impl Blueprint {
                 source,
             }
         })?;
-        let surroundings = Surroundings {
-            control,
-            parameters,
+        let mut linked = Linked {
+            store,
+            modules: Vec::new(),
+            wasi: Vec::new(),
             quota: Arc::new(quota),
-            value_size: self.config.limits.value_size,
         };
+        *parameters
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::default();
+        let surroundings = self.surroundings(control, parameters);
         for module in &self.modules {
             module.link(&mut linked, &surroundings)?;
         }
@@ -162,11 +229,21 @@ impl Blueprint {
     }
 }
 
+fn create_folders(module: &ModuleConfig) -> Result<(), ServiceError> {
+    for folder in module.mapped_dirs.values() {
+        fs::create_dir_all(folder).map_err(|source| ServiceError::Io {
+            action: "Failed to create dir",
+            path: folder.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
 /// What the modules of a service share.
 struct Surroundings<'a> {
     control: &'a Arc<Control>,
     parameters: &'a SharedParameters,
-    quota: Arc<Quota>,
     value_size: usize,
 }
 
@@ -262,7 +339,7 @@ impl Prepared {
         let name = &self.config.name;
         let own = Own::default();
         let links = self.links(&linked.modules)?;
-        let quota = Arc::clone(&surroundings.quota);
+        let quota = Arc::clone(&linked.quota);
         let wasi =
             Wasi::new(&self.config, Arc::clone(control), quota).map_err(|(path, source)| {
                 ServiceError::Io {

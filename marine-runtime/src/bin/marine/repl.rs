@@ -1,0 +1,346 @@
+//! `marine repl`: calls functions of a service line by line.
+
+use std::{
+    env,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use marine_runtime::{CallParameters, Interface, ModuleConfig, Service, ServiceConfig};
+use rustyline::{
+    Context, Editor, Helper, completion::Completer, error::ReadlineError, highlight::Highlighter,
+    hint::Hinter, history::DefaultHistory, validate::Validator,
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    Failure,
+    service::{Surroundings, progress},
+};
+
+/// Longest time of a call, and of the start of a service.
+const LONGEST: Duration = Duration::from_secs(60);
+const HISTORY: &str = ".marine_history";
+
+const COMMANDS: [(&str, &str); 9] = [
+    (
+        "call",
+        "call MODULE FUNCTION [-nr] ARGUMENTS [CALL-PARAMETERS]: both as JSON, arguments as an array",
+    ),
+    ("interface", "interface [MODULE]: functions and records"),
+    (
+        "load",
+        "load NAME FILE: one more module, which becomes the facade",
+    ),
+    (
+        "unload",
+        "unload NAME: forgets a module that no other needs",
+    ),
+    ("new", "new [CONFIG]: the service anew, or another one"),
+    ("envs", "envs MODULE: its environment"),
+    ("stats", "stats: memory of each module"),
+    ("help", "help: this"),
+    ("quit", "quit"),
+];
+
+/// Runs until the end of the input or `quit`.
+pub(crate) fn run(
+    target: Option<PathBuf>,
+    surroundings: Surroundings,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let terminal = std::io::stdin().is_terminal();
+    let mut repl = Repl {
+        service: None,
+        target,
+        surroundings,
+    };
+    repl.restart()?;
+    if !quiet && terminal {
+        println!("`help` lists the commands, Tab completes, Ctrl-D ends.");
+    }
+    let mut editor: Editor<Names, DefaultHistory> = Editor::new()?;
+    let history = env::var_os("HOME").map(|home| Path::new(&home).join(HISTORY));
+    if let Some(history) = &history {
+        // There is none before the first time.
+        let _ = editor.load_history(history);
+    }
+    loop {
+        editor.set_helper(Some(Names::of(repl.service.as_ref())));
+        match editor.readline("marine> ") {
+            Ok(line) => {
+                if !line.trim().is_empty() {
+                    editor.add_history_entry(&line)?;
+                }
+                match repl.command(&line) {
+                    Ok(Some(answer)) => println!("{answer}"),
+                    Ok(None) => break,
+                    Err(error) if terminal => eprintln!("error: {error}"),
+                    // A script that goes wrong is not gone on with.
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if terminal && let Some(history) = &history {
+        editor.save_history(history)?;
+    }
+    Ok(())
+}
+
+struct Repl {
+    service: Option<Service>,
+    target: Option<PathBuf>,
+    surroundings: Surroundings,
+}
+
+impl Repl {
+    fn restart(&mut self) -> Result<(), Failure> {
+        if let Some(target) = &self.target {
+            self.service = None;
+            let deadline = Instant::now().checked_add(LONGEST);
+            self.service = Some(self.surroundings.start(target, deadline)?);
+        }
+        Ok(())
+    }
+
+    fn service(&mut self) -> Result<&mut Service, Failure> {
+        self.service
+            .as_mut()
+            .ok_or_else(|| "there is no service yet: `new CONFIG` or `load NAME FILE`".into())
+    }
+
+    /// What a line comes to; `None` ends.
+    fn command(&mut self, line: &str) -> Result<Option<String>, Failure> {
+        let (command, rest) = word(line);
+        match command {
+            "" => Ok(Some(String::new())),
+            "c" | "call" => self.call(rest).map(Some),
+            "i" | "interface" => self.interface(rest).map(Some),
+            "l" | "load" => self.load(rest).map(Some),
+            "u" | "unload" => {
+                self.service()?.unload_module(rest.trim())?;
+                Ok(Some(format!("module {} is gone", rest.trim())))
+            }
+            "n" | "new" => {
+                if !rest.trim().is_empty() {
+                    self.target = Some(PathBuf::from(rest.trim()));
+                }
+                if self.target.is_none() {
+                    return Err("which one? `new CONFIG`".into());
+                }
+                self.restart()?;
+                Ok(Some("a new service".to_owned()))
+            }
+            "e" | "envs" => {
+                let module = rest.trim().to_owned();
+                let envs = self
+                    .service()?
+                    .envs(&module)
+                    .ok_or_else(|| format!("there is no module {module:?}"))?;
+                let lines = envs.iter().map(|(name, value)| format!("{name}={value}"));
+                Ok(Some(lines.collect::<Vec<_>>().join("\n")))
+            }
+            "s" | "stats" => Ok(Some(self.service()?.memory_stats().to_string())),
+            "h" | "help" => {
+                let lines = COMMANDS.iter().map(|(_, usage)| format!("  {usage}"));
+                Ok(Some(lines.collect::<Vec<_>>().join("\n")))
+            }
+            "q" | "quit" => Ok(None),
+            other => Err(format!("there is no command {other:?}: `help` lists them").into()),
+        }
+    }
+
+    fn call(&mut self, rest: &str) -> Result<String, Failure> {
+        let usage = "call MODULE FUNCTION [-nr] ARGUMENTS [CALL-PARAMETERS]";
+        let (module, rest) = word(rest);
+        let (function, rest) = word(rest);
+        if function.is_empty() {
+            return Err(usage.into());
+        }
+        let (silent, rest) = match word(rest) {
+            ("-nr", rest) => (true, rest),
+            _ => (false, rest),
+        };
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let mut next = || {
+            values
+                .next()
+                .transpose()
+                .map_err(|error| format!("{rest:?} is not JSON: {error} (a string needs quotes)"))
+        };
+        let arguments = next()?.map_or("[]", RawValue::get);
+        let parameters: CallParameters = match next()? {
+            Some(text) => serde_json::from_str(text.get())
+                .map_err(|error| format!("call parameters {text}: {error}"))?,
+            None => CallParameters::default(),
+        };
+        if next()?.is_some() {
+            return Err(usage.into());
+        }
+        let service = self.service()?;
+        let started = Instant::now();
+        let deadline = started.checked_add(LONGEST);
+        let result = service.call_module(module, function, arguments, &parameters, deadline)?;
+        let elapsed = started.elapsed();
+        let memory = service.memory_stats();
+        let memory: u64 = memory.modules.iter().map(|(_, bytes)| bytes).sum();
+        let shown = if silent {
+            String::new()
+        } else {
+            let value: serde_json::Value = serde_json::from_str(&result)?;
+            format!("result: {}\n", serde_json::to_string_pretty(&value)?)
+        };
+        Ok(format!(
+            "{shown}elapsed time: {elapsed:?}, memory: {:.1} KiB",
+            memory as f64 / 1024.0
+        ))
+    }
+
+    fn interface(&mut self, rest: &str) -> Result<String, Failure> {
+        let wanted = rest.trim().to_owned();
+        let interfaces = self.service()?.interfaces();
+        let mut lines = Vec::new();
+        for (name, interface) in &interfaces {
+            if !wanted.is_empty() && wanted != *name {
+                continue;
+            }
+            lines.push(format!("{name}:"));
+            for record in &interface.record_types {
+                lines.push(format!("  data {}:", record.name));
+                for field in &record.fields {
+                    lines.push(format!("    {}: {}", field.name, field.ty));
+                }
+            }
+            let functions = interface.function_signatures.iter();
+            lines.extend(functions.map(|function| {
+                let arguments: Vec<_> = function
+                    .arguments
+                    .iter()
+                    .map(|(name, ty)| format!("{name}: {ty}"))
+                    .collect();
+                let output = function.output_types.first();
+                let output = output.map(|ty| format!(" -> {ty}")).unwrap_or_default();
+                format!("  fn {}({}){output}", function.name, arguments.join(", "))
+            }));
+        }
+        if lines.is_empty() {
+            return Err(format!("there is no module {wanted:?}").into());
+        }
+        Ok(lines.join("\n"))
+    }
+
+    fn load(&mut self, rest: &str) -> Result<String, Failure> {
+        let (name, path) = word(rest);
+        if name.is_empty() || path.trim().is_empty() {
+            return Err("load NAME FILE".into());
+        }
+        let mut module = ModuleConfig::from_file(name, path.trim());
+        module.simd = self.surroundings.simd;
+        let started = Instant::now();
+        let deadline = started.checked_add(LONGEST);
+        let shown = progress(format!("loading {name}"));
+        let loaded = match &mut self.service {
+            Some(service) => service.load_module(module, deadline).map_err(Failure::from),
+            None => self
+                .surroundings
+                .start_config(ServiceConfig::new(vec![module]), deadline)
+                .map(|service| self.service = Some(service)),
+        };
+        shown.finish_and_clear();
+        loaded?;
+        Ok(format!("loaded in {:?}", started.elapsed()))
+    }
+}
+
+/// The first word of a line, and the rest.
+fn word(line: &str) -> (&str, &str) {
+    let line = line.trim_start();
+    line.split_once(char::is_whitespace).unwrap_or((line, ""))
+}
+
+/// What can be completed: commands, modules, functions, and the types of arguments.
+struct Names {
+    interfaces: Vec<(String, Interface)>,
+}
+
+impl Names {
+    fn of(service: Option<&Service>) -> Self {
+        Self {
+            interfaces: service.map(Service::interfaces).unwrap_or_default(),
+        }
+    }
+
+    /// What may stand where the last word of `before` does; `words` are those in front of it.
+    fn candidates(&self, words: &[&str], last: &str) -> Vec<String> {
+        let modules = || self.interfaces.iter().map(|(name, _)| name.clone());
+        let all: Vec<String> = match words {
+            [] => COMMANDS
+                .iter()
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
+            ["call" | "c" | "interface" | "i" | "unload" | "u" | "envs" | "e"] => {
+                modules().collect()
+            }
+            ["call" | "c", module] => self
+                .functions(module)
+                .map(|function| function.name.clone())
+                .collect(),
+            // The types of the arguments, to be written over.
+            ["call" | "c", module, name] if last.is_empty() => self
+                .functions(module)
+                .filter(|function| function.name == *name)
+                .map(|function| {
+                    let types: Vec<_> = function
+                        .arguments
+                        .iter()
+                        .map(|(name, ty)| format!("<{name}: {ty}>"))
+                        .collect();
+                    format!("[{}]", types.join(", "))
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        all.into_iter()
+            .filter(|candidate| candidate.starts_with(last))
+            .collect()
+    }
+
+    fn functions(&self, module: &str) -> impl Iterator<Item = &marine_runtime::FunctionSignature> {
+        self.interfaces
+            .iter()
+            .filter(move |(name, _)| name == module)
+            .flat_map(|(_, interface)| &interface.function_signatures)
+    }
+}
+
+impl Completer for Names {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let before = line.get(..position).unwrap_or(line);
+        let start = before
+            .rfind(char::is_whitespace)
+            .map_or(0, |blank| blank + 1);
+        let (words, last) = before.split_at(start);
+        let words: Vec<_> = words.split_whitespace().collect();
+        Ok((start, self.candidates(&words, last)))
+    }
+}
+
+impl Hinter for Names {
+    type Hint = String;
+}
+
+impl Highlighter for Names {}
+impl Validator for Names {}
+impl Helper for Names {}
