@@ -225,3 +225,6 @@ impl GuestMemory for Guest<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,6 @@ pub use itypes::{
 };
 pub use module::{Manifest, ManifestError, ModuleError, ModuleInfo};
 pub use service::{
-    MemoryStats, Service, ServiceError,
+    AdapterSurvey, MemoryStats, Service, ServiceError,
     config::{ConfigError, ModuleConfig, ModuleSource, ServiceConfig},
 };

@@ -3,6 +3,7 @@
 pub mod config;
 mod host;
 mod link;
+mod survey;
 
 use std::{
     fmt,
@@ -12,6 +13,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+pub use self::survey::AdapterSurvey;
 
 use self::config::{ConfigError, ServiceConfig};
 use self::link::{Blueprint, Linked};
