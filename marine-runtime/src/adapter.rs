@@ -229,3 +229,6 @@ impl GuestMemory for Guest<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

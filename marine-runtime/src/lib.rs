@@ -70,7 +70,7 @@ pub use itypes::{
 };
 pub use module::{Manifest, ManifestError, ModuleError, ModuleInfo};
 pub use service::{
-    HostCall, HostImport, MemoryStats, Service, ServiceError,
+    AdapterSurvey, HostCall, HostImport, MemoryStats, Service, ServiceError,
     config::{
         AllowedBinary, ConfigError, ModuleConfig, ModuleSource, MountedBinary, ServiceConfig,
         ServiceLimits,

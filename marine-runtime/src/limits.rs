@@ -12,6 +12,8 @@ pub const MAX_TYPE_DEPTH: usize = 1_024;
 pub const MAX_MODULES: usize = 64;
 /// Largest module file, in bytes.
 pub const MAX_MODULE_SIZE: usize = 256 << 20;
+/// Most types and functions of a core module that its outline keeps: engines take no more.
+pub(crate) const MAX_CORE_ITEMS: usize = 1_000_000;
 /// Most values on the stack of an adapter.
 pub const MAX_ADAPTER_STACK: usize = 4_096;
 /// Most files and directories that a service holds open at a time, unless its configuration says

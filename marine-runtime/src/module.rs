@@ -17,9 +17,12 @@ pub use text::TextError;
 use std::ops::Range;
 
 use semver::Version;
-use wasmparser::{Parser, Payload, TypeRef};
+use wasmparser::{CompositeInnerType, ExternalKind, FuncType, Parser, Payload, TypeRef, ValType};
 
-use crate::limits::MAX_MODULE_SIZE;
+use crate::{
+    backend::{CoreSignature, CoreType},
+    limits::{MAX_CORE_ITEMS, MAX_MODULE_SIZE},
+};
 
 /// Name of the custom section with the interface.
 pub const INTERFACE_SECTION: &str = "interface-types";
@@ -181,6 +184,21 @@ pub struct Outline<'a> {
     custom: Vec<(&'a str, Range<usize>)>,
     imports: Vec<CoreImport<'a>>,
     exports: Vec<&'a str>,
+    /// Types of functions; `None` where a value is no number.
+    types: Vec<Option<CoreSignature>>,
+    /// Types of the module's own functions.
+    functions: Vec<u32>,
+    exported_functions: Vec<(&'a str, u32)>,
+    memory: Option<CoreMemory>,
+}
+
+/// Limits of a memory, in pages of 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreMemory {
+    /// How much it has at first.
+    pub minimum: u64,
+    /// How much it may have at most, if the module says so.
+    pub maximum: Option<u64>,
 }
 
 /// One import of the core module.
@@ -192,6 +210,7 @@ pub struct CoreImport<'a> {
     pub name: &'a str,
     /// Whether it is a function: nothing else can be supplied.
     pub is_function: bool,
+    type_index: Option<u32>,
 }
 
 impl<'a> Outline<'a> {
@@ -262,6 +281,34 @@ impl<'a> Outline<'a> {
         &self.exports
     }
 
+    /// The type of an imported function; `None` where it is no function of numbers.
+    #[must_use]
+    pub fn import_signature(&self, import: &CoreImport<'_>) -> Option<&CoreSignature> {
+        self.types.get(import.type_index? as usize)?.as_ref()
+    }
+
+    /// The type of an exported function; `None` where there is no function of numbers.
+    #[must_use]
+    pub fn export_signature(&self, name: &str) -> Option<&CoreSignature> {
+        let (_, index) = self
+            .exported_functions
+            .iter()
+            .find(|(exported, _)| *exported == name)?;
+        let mut imported = self.imports.iter().filter_map(|import| import.type_index);
+        let count = imported.clone().count();
+        let ty = match (*index as usize).checked_sub(count) {
+            Some(own) => self.functions.get(own).copied(),
+            None => imported.nth(*index as usize),
+        };
+        self.types.get(ty? as usize)?.as_ref()
+    }
+
+    /// The module's own first memory.
+    #[must_use]
+    pub fn memory(&self) -> Option<CoreMemory> {
+        self.memory
+    }
+
     /// Names and places of all custom sections, headers included.
     #[must_use]
     pub fn custom_sections(&self) -> &[(&'a str, Range<usize>)] {
@@ -276,6 +323,10 @@ impl<'a> Outline<'a> {
             custom: Vec::new(),
             imports: Vec::new(),
             exports: Vec::new(),
+            types: Vec::new(),
+            functions: Vec::new(),
+            exported_functions: Vec::new(),
+            memory: None,
         };
         let mut end_of_previous = 0;
         for payload in Parser::new(0).parse_all(wasm) {
@@ -293,6 +344,30 @@ impl<'a> Outline<'a> {
                         .custom
                         .push((section.name(), end_of_previous..section.range().end));
                 }
+                Payload::TypeSection(reader) => {
+                    for group in reader.clone().into_iter().take(MAX_CORE_ITEMS) {
+                        for ty in group?.types() {
+                            outline.types.push(match &ty.composite_type.inner {
+                                CompositeInnerType::Func(ty) => signature(ty),
+                                _ => None,
+                            });
+                        }
+                    }
+                }
+                Payload::FunctionSection(reader) => {
+                    for ty in reader.clone().into_iter().take(MAX_CORE_ITEMS) {
+                        outline.functions.push(ty?);
+                    }
+                }
+                Payload::MemorySection(reader) => {
+                    for memory in reader.clone().into_iter().take(1) {
+                        let memory = memory?;
+                        outline.memory = Some(CoreMemory {
+                            minimum: memory.initial,
+                            maximum: memory.maximum,
+                        });
+                    }
+                }
                 Payload::ImportSection(reader) => {
                     for import in reader.clone().into_imports() {
                         let import = import?;
@@ -300,12 +375,20 @@ impl<'a> Outline<'a> {
                             namespace: import.module,
                             name: import.name,
                             is_function: matches!(import.ty, TypeRef::Func(_)),
+                            type_index: match import.ty {
+                                TypeRef::Func(index) => Some(index),
+                                _ => None,
+                            },
                         });
                     }
                 }
                 Payload::ExportSection(reader) => {
                     for export in reader.clone() {
-                        outline.exports.push(export?.name);
+                        let export = export?;
+                        outline.exports.push(export.name);
+                        if export.kind == ExternalKind::Func {
+                            outline.exported_functions.push((export.name, export.index));
+                        }
                     }
                 }
                 _ => {}
@@ -321,6 +404,21 @@ impl<'a> Outline<'a> {
         }
         Ok(outline)
     }
+}
+
+/// The type of a function of numbers.
+fn signature(ty: &FuncType) -> Option<CoreSignature> {
+    let core = |ty: &ValType| match ty {
+        ValType::I32 => Some(CoreType::I32),
+        ValType::I64 => Some(CoreType::I64),
+        ValType::F32 => Some(CoreType::F32),
+        ValType::F64 => Some(CoreType::F64),
+        _ => None,
+    };
+    Some(CoreSignature {
+        parameters: ty.params().iter().map(core).collect::<Option<_>>()?,
+        results: ty.results().iter().map(core).collect::<Option<_>>()?,
+    })
 }
 
 /// `wasm` with its custom sections `name` replaced by one with `payload`, at the end; all other

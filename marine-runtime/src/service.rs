@@ -3,6 +3,7 @@
 pub mod config;
 mod host;
 mod link;
+mod survey;
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +15,12 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::{
+    host::{HostCall, HostImport},
+    survey::AdapterSurvey,
+};
+
 use self::config::{ConfigError, ModuleConfig, ServiceConfig};
-pub use self::host::{HostCall, HostImport};
 use self::link::{Blueprint, Linked};
 use crate::{
     CallParameters,

@@ -3,6 +3,8 @@
 mod aquavm;
 #[cfg(feature = "marine")]
 mod embedded;
+#[cfg(feature = "marine")]
+mod marine;
 mod report;
 
 use std::process::ExitCode;
@@ -15,6 +17,9 @@ pub enum Arguments {
     /// The interpreter as a Wasm module in our engines.
     #[cfg(feature = "marine")]
     Embedded(embedded::Arguments),
+    /// Services in our engines, against the published runtime.
+    #[cfg(feature = "marine")]
+    Marine(marine::Arguments),
 }
 
 /// Runs the task.
@@ -23,6 +28,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Arguments::Aquavm(arguments) => aquavm::run(arguments),
         #[cfg(feature = "marine")]
         Arguments::Embedded(arguments) => embedded::run(arguments),
+        #[cfg(feature = "marine")]
+        Arguments::Marine(arguments) => marine::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,8 @@ mod particle_wire;
 pub(crate) mod run;
 mod stub;
 
+#[cfg(feature = "marine")]
+pub use marine::{published_modules, read_published};
 pub use run::Call;
 
 use std::{

@@ -191,8 +191,7 @@ pub fn check(names: &[String]) -> Result<Outcome, GuestError> {
 
 /// Whether a missing compiler for guests is a failure.
 pub fn is_required() -> bool {
-    env::var("AQUAMARINE_REQUIRE")
-        .is_ok_and(|wanted| wanted.split([',', ' ']).any(|word| word == "guest"))
+    crate::is_required("guest")
 }
 
 fn toolchain() -> Option<Toolchain> {

@@ -23,6 +23,18 @@ pub mod fuzz;
 #[cfg(feature = "marine")]
 pub mod guest;
 pub mod interop;
+#[cfg(feature = "marine")]
+pub mod mutate;
+pub mod packages;
+mod random;
 #[cfg(feature = "peer")]
 pub mod sim;
 pub mod tidy;
+
+/// Whether the environment variable `AQUAMARINE_REQUIRE` names `what`: then tests that cannot run
+/// without it fail instead of saying so.
+#[must_use]
+pub fn is_required(what: &str) -> bool {
+    std::env::var("AQUAMARINE_REQUIRE")
+        .is_ok_and(|wanted| wanted.split([',', ' ']).any(|word| word == what))
+}

@@ -34,6 +34,9 @@ enum Task {
     /// Check that published and own programs understand each other.
     #[command(subcommand)]
     Interop(xtask::interop::Arguments),
+    /// Damage published modules in thousands of ways and load them.
+    #[cfg(feature = "marine")]
+    Mutate(xtask::mutate::Arguments),
     /// Simulate the network of the `local-network` example, seed after seed.
     #[cfg(feature = "peer")]
     Sim(xtask::sim::Arguments),
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "marine")]
         Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),
+        #[cfg(feature = "marine")]
+        Task::Mutate(arguments) => xtask::mutate::run(&arguments),
         #[cfg(feature = "peer")]
         Task::Sim(arguments) => xtask::sim::run(&arguments),
         Task::Tidy(arguments) => xtask::tidy::run(&arguments),

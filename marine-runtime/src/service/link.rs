@@ -621,7 +621,7 @@ fn interpret(
 }
 
 /// The core type of a function whose interface type has only what is a core value.
-fn raw_signature(function: &Function) -> Result<CoreSignature, String> {
+pub(super) fn raw_signature(function: &Function) -> Result<CoreSignature, String> {
     let core = |ty: &IType| match ty {
         IType::S8 | IType::S16 | IType::S32 | IType::U8 | IType::U16 | IType::U32 | IType::I32 => {
             Ok(CoreType::I32)

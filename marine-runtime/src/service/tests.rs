@@ -615,6 +615,8 @@ fn machine_code_is_kept_on_disk() {
     }
 }
 
+mod bad_input;
+
 mod mutations {
     use proptest::prelude::*;
 

@@ -22,6 +22,9 @@ pub(super) enum Section {
     /// The state machine as a Wasm module.
     #[cfg(feature = "marine")]
     Embedded,
+    /// Services.
+    #[cfg(feature = "marine")]
+    Marine,
 }
 
 impl Section {
@@ -32,6 +35,8 @@ impl Section {
             Self::Large => "Inputs of about 100 MiB",
             #[cfg(feature = "marine")]
             Self::Embedded => "As a Wasm module",
+            #[cfg(feature = "marine")]
+            Self::Marine => "Services",
         }
     }
 
@@ -42,6 +47,8 @@ impl Section {
             Self::Large => "cargo xtask bench aquavm --large --write",
             #[cfg(feature = "marine")]
             Self::Embedded => "cargo xtask bench embedded --write",
+            #[cfg(feature = "marine")]
+            Self::Marine => "cargo xtask bench marine --write",
         }
     }
 
@@ -79,6 +86,20 @@ impl Section {
                  module is read from disk, started, and gives the result of its first call, which \
                  asks for one call and signs (to reach: 5 ms). Started: the same with the module in \
                  memory already. Running: the same call once more."
+            }
+            #[cfg(feature = "marine")]
+            Self::Marine => {
+                "The same modules in our runtime, on both engines, and in the published one \
+                 (`marine-runtime` 0.37.0, stacks and epochs as its peer sets them), each in a \
+                 process of its own, asked in turn, after their results were compared. Ours have \
+                 their limits on and a deadline for each call, take the text of the arguments and \
+                 give that of the result; the published one takes and gives parsed JSON, as its \
+                 peer uses it. Times of calls are thread CPU time, medians of 31 samples of a \
+                 millisecond or more; loads are CPU time of all threads, medians of 5, in new \
+                 processes; memory is what each further service adds to the resident memory. All \
+                 are built with overflow checks and without link-time optimisation. The modules \
+                 are `echo`, `relay` and `parrot` of this repository, and those of \
+                 `fluence-spell-distro` 0.7.6."
             }
         }
     }

@@ -55,21 +55,34 @@ fn title(file: &str, record: &Value) -> String {
 
 /// One line.
 fn call(record: &Value) -> Result<(), String> {
+    let call = read_call(record)?;
+    check_outcome(record, &call, &call.invoke())
+}
+
+/// The inputs of a record.
+pub(crate) fn read_call(record: &Value) -> Result<Call, String> {
     let check_signatures = record["signatures"].as_bool().ok_or("no signatures")?;
     let results = match record.get("call_results_raw") {
         Some(raw) => bytes(raw)?,
         None => aquavm::encode_call_results(&results(&record["call_results"])?),
     };
-    let call = Call {
+    Ok(Call {
         script: text(&record["air"])?,
         previous: bytes(&record["prev_data"])?,
         current: bytes(&record["data"])?,
         parameters: parameters(&record["params"], check_signatures, compat(record))?,
         results,
-    };
-    let outcome = call.invoke();
+    })
+}
+
+/// Compares the outcome of `call` with its record.
+pub(crate) fn check_outcome(
+    record: &Value,
+    call: &Call,
+    outcome: &Outcome<Vec<u8>>,
+) -> Result<(), String> {
     let expected = &record["outcome"];
-    compare(expected, &call.script, compat(record), &outcome)?;
+    compare(expected, &call.script, compat(record), outcome)?;
     let byte_stable = |name: &str| {
         record["byte_stable"]
             .as_array()

@@ -2,18 +2,21 @@
 
 mod ast;
 mod conversion;
+mod interpreter;
 mod loader;
 mod lowering;
 mod published;
 mod running;
+mod service;
 
 use std::path::{Path, PathBuf};
 
 use marine_runtime::Engine;
 
+use self::service::Bytes;
 use super::{Report, read_text};
 
-/// Replays `files`; with the published modules also the results of running them.
+/// Replays `files`; published modules are fetched for it.
 pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -22,13 +25,39 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
             "json-conversion.json" => conversion::replay(&read(file)?, report)?,
             "call-parameters-lowering.json" => lowering::replay(&read(file)?, report)?,
             "published-modules.json" => {
-                let modules = published::replay(&read(file)?, report)?;
-                running::replay(&modules, report)?;
+                let document = read(file)?;
+                published::read(&document, report);
+                published::load(&document, report)?;
             }
+            "published-runs.json" => running::replay(&read(file)?, file, report)?,
             _ => report.unknown.push(file.clone()),
         }
     }
     Ok(())
+}
+
+/// Reads the published modules of `file` without running them.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read_published(file: &Path) -> Result<Report, String> {
+    let mut report = Report::default();
+    published::read(&read(file)?, &mut report);
+    Ok(report)
+}
+
+/// Titles and bytes of the distinct published modules that the records of `file` name, and why some
+/// of them cannot be had.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn published_modules(file: &Path) -> Result<(Vec<(String, Bytes)>, Vec<String>), String> {
+    let document: published::Document = read(file)?;
+    let mut report = Report::default();
+    let modules = document.distinct(&mut report);
+    let missing = report.skipped.into_iter().chain(report.failures);
+    let missing = missing.map(|(title, reason)| format!("{title}: {reason}"));
+    Ok((modules, missing.collect()))
 }
 
 fn engines() -> Result<Vec<Engine>, String> {

@@ -10,7 +10,6 @@ mod deviations;
 mod generate;
 mod network;
 mod probes;
-mod random;
 mod record;
 mod reference;
 mod scenarios;
@@ -21,10 +20,9 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant
 
 use self::{
     network::{Carry, Difference, Scenario, play, with_names},
-    random::Random,
     reference::Reference,
 };
-use crate::tidy::workspace_root;
+use crate::{random::Random, tidy::workspace_root};
 
 /// Most steps of one scenario.
 const SCENARIO_STEPS: usize = 40;

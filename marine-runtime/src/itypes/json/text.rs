@@ -223,14 +223,14 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         let mut index = 0;
         loop {
+            index += plain_length(body.get(index..)?);
             match body.get(index)? {
                 b'"' => return Some((index, escaped)),
                 b'\\' => {
                     escaped = true;
                     index += 2;
                 }
-                0..=0x1F => return None,
-                _ => index += 1,
+                _ => return None,
             }
         }
     }
@@ -296,6 +296,19 @@ impl<'a> Reader<'a> {
             self.skip(used);
         }
     }
+}
+
+/// How many bytes stand before the first that ends a string or needs an escape in it.
+fn plain_length(bytes: &[u8]) -> usize {
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // Many at a time, without a way out between them: that is what vector instructions are for.
+    let chunks = bytes.chunks_exact(32).take_while(|chunk| {
+        let found = chunk.iter().fold(false, |any, byte| any | special(*byte));
+        !found
+    });
+    let start = 32 * chunks.count();
+    let rest = bytes.get(start..).unwrap_or_default().iter();
+    start + rest.take_while(|byte| !special(**byte)).count()
 }
 
 /// Appends `value` as JSON, fields of records in order of declaration.
@@ -376,22 +389,48 @@ fn array(
     Ok(())
 }
 
+/// Each byte in decimal with a comma behind it, and how many characters that is.
+const DECIMAL: [([u8; 4], u8); 256] = {
+    let mut table = [([0; 4], 0); 256];
+    let mut rest: &mut [([u8; 4], u8)] = &mut table;
+    let mut value = 0_u8;
+    while let [entry, others @ ..] = rest {
+        let hundreds = b'0' + value / 100;
+        let tens = b'0' + value / 10 % 10;
+        let ones = b'0' + value % 10;
+        *entry = match value {
+            0..10 => ([ones, b',', 0, 0], 2),
+            10..100 => ([tens, ones, b',', 0], 3),
+            _ => ([hundreds, tens, ones, b','], 4),
+        };
+        value = value.wrapping_add(1);
+        rest = others;
+    }
+    table
+};
+
 fn bytes(output: &mut String, bytes: &[u8]) {
-    // Up to three digits and a comma each.
+    /// Bytes whose text is made at a time.
+    const CHUNK: usize = 256;
     output.reserve(bytes.len().saturating_mul(4) + 2);
     output.push('[');
-    for (index, byte) in bytes.iter().enumerate() {
-        if index > 0 {
-            output.push(',');
+    let mut text = [0; 4 * CHUNK];
+    for chunk in bytes.chunks(CHUNK) {
+        let mut length = 0;
+        for byte in chunk {
+            if let Some((digits, count)) = DECIMAL.get(usize::from(*byte))
+                && let Some(place) = text.get_mut(length..length + 4)
+            {
+                place.copy_from_slice(digits);
+                length += usize::from(*count);
+            }
         }
-        let digit = |value: u8| char::from(b'0' + value % 10);
-        if *byte >= 100 {
-            output.push(digit(byte / 100));
-        }
-        if *byte >= 10 {
-            output.push(digit(byte / 10));
-        }
-        output.push(digit(*byte));
+        // Digits and commas are nothing but ASCII.
+        let written = text.get(..length).map(std::str::from_utf8);
+        output.push_str(written.and_then(Result::ok).unwrap_or_default());
+    }
+    if !bytes.is_empty() {
+        output.pop();
     }
     output.push(']');
 }
@@ -419,8 +458,7 @@ fn unsigned(output: &mut String, mut value: u64) {
 }
 
 fn string(output: &mut String, text: &str) {
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    if text.bytes().any(special) {
+    if plain_length(text.as_bytes()) < text.len() {
         serialized(output, text);
     } else {
         output.reserve(text.len() + 2);

@@ -1,137 +1,295 @@
-//! `published-modules.json`: modules from the registries, fetched once, checked by hash.
+//! `published-modules.json`: modules of the registries, read and loaded.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use marine_runtime::{
-    Interface,
-    module::{InterfaceSection, Outline, with_custom_section},
+    AdapterSurvey, Interface,
+    backend::{CoreSignature, CoreType},
+    module::{INTERFACE_SECTION, InterfaceSection, Outline, Type, with_custom_section},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::{Report, ast, expect};
+use super::{
+    Report, ast, engines, expect,
+    service::{Bytes, Loaded, Stage},
+};
+use crate::packages::{self, FetchError, PackageFile, Registry};
 
 #[derive(Deserialize)]
 pub(super) struct Document {
     modules: Vec<Module>,
 }
 
+/// One module.
 #[derive(Deserialize)]
-struct Module {
-    source: String,
-    package: String,
-    version: String,
-    path: String,
-    module_name: String,
-    sha256: String,
+pub(super) struct Module {
+    #[serde(flatten)]
+    pub(super) file: FileNote,
+    pub(super) module_name: String,
     size: usize,
     it_version: String,
     sdk_version: String,
     manifest: Option<Value>,
     it_section: SectionNote,
+    memory: MemoryNote,
+    allocate_core_signature: SignatureNote,
+    /// The record of the same file, which has the rest.
+    same_as: Option<String>,
     core_exports: Option<Vec<String>>,
     non_wasi_imports: Option<Vec<ImportNote>>,
     wasi_imports: Option<BTreeMap<String, Vec<String>>>,
     interface: Option<Value>,
     it_ast: Option<Value>,
+    all_records: Option<Value>,
+}
+
+/// Where a file is published.
+#[derive(Deserialize)]
+pub(super) struct FileNote {
+    source: String,
+    pub(super) package: String,
+    pub(super) version: String,
+    path: String,
+    pub(super) sha256: String,
 }
 
 #[derive(Deserialize)]
 struct SectionNote {
     payload_len: usize,
+    file_offset: usize,
+    subsection_order: Vec<u8>,
+    longest_list: usize,
+    n_types: usize,
+    n_adapters: usize,
+}
+
+#[derive(Deserialize)]
+struct MemoryNote {
+    min_pages: u64,
+    max_pages: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct SignatureNote {
+    params: Vec<String>,
+    results: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct ImportNote {
     namespace: String,
     name: String,
+    #[serde(flatten)]
+    signature: SignatureNote,
 }
 
-/// Modules by package, version and module name.
-pub(super) type Fetched = BTreeMap<(String, String, String), Vec<u8>>;
+impl FileNote {
+    /// The file, kept or fetched.
+    pub(super) fn fetch(&self) -> Result<Bytes, FetchError> {
+        let file = PackageFile {
+            registry: if self.source == "npm" {
+                Registry::Npm
+            } else {
+                Registry::Cargo
+            },
+            package: &self.package,
+            version: &self.version,
+            path: &self.path,
+            sha256: &self.sha256,
+        };
+        packages::fetch(&file).map(Arc::from)
+    }
 
-/// Checks every module; what was fetched is there to be run.
-pub(super) fn replay(document: &Document, report: &mut Report) -> Result<Fetched, String> {
-    let mut fetched = Fetched::new();
-    let mut unreachable = BTreeMap::new();
-    for module in &document.modules {
-        let name = format!(
-            "published-modules.json: {} {} {}",
-            module.package, module.version, module.path
-        );
-        match fetch(module, &mut unreachable) {
-            Ok(bytes) => {
-                report.record(name, check(module, &bytes));
-                let key = (
-                    module.package.clone(),
-                    module.version.clone(),
-                    module.module_name.clone(),
-                );
-                fetched.insert(key, bytes);
+    /// How the records name it.
+    pub(super) fn title(&self) -> String {
+        format!(
+            "{}:{}@{}/{}",
+            self.source, self.package, self.version, self.path
+        )
+    }
+}
+
+impl Document {
+    /// The modules that can be had, each with its bytes; the report says which cannot.
+    pub(super) fn fetch(&self, report: &mut Report) -> Vec<(&Module, Bytes)> {
+        let mut fetched = Vec::with_capacity(self.modules.len());
+        for module in &self.modules {
+            match module.file.fetch() {
+                Ok(bytes) => fetched.push((module, bytes)),
+                Err(error) if error.is_unreachable() => {
+                    report.skip(module.file.title(), error.to_string());
+                }
+                Err(error) => report.record(module.file.title(), Err(error.to_string())),
             }
-            Err(reason) => report.skip(name, reason),
+        }
+        fetched
+    }
+
+    /// Titles and bytes of the files that can be had, each once.
+    pub(super) fn distinct(&self, report: &mut Report) -> Vec<(String, Bytes)> {
+        let fetched = self.fetch(report).into_iter();
+        let mut seen = BTreeSet::new();
+        fetched
+            .filter(|(module, _)| seen.insert(module.file.sha256.as_str()))
+            .map(|(module, bytes)| (module.file.title(), bytes))
+            .collect()
+    }
+}
+
+/// Compares what every module says about itself with its record.
+pub(super) fn read(document: &Document, report: &mut Report) {
+    for (module, bytes) in document.fetch(report) {
+        report.record(module.file.title(), document.check(module, &bytes));
+    }
+}
+
+/// Starts a service of every module and those that it calls, on every engine.
+pub(super) fn load(document: &Document, report: &mut Report) -> Result<(), String> {
+    let fetched = document.fetch(&mut Report::default());
+    for engine in engines()? {
+        // The engine compiles a file once while a service of it lives.
+        let mut alive = Vec::new();
+        for (module, bytes) in &fetched {
+            let name = format!("{} on {}", module.file.title(), engine.backend().name());
+            let outcome = start(module, bytes, &fetched).and_then(|modules| {
+                let stage = Stage::new()?;
+                let service = stage.start(&engine, &modules)?;
+                if let Some(expected) = &module.interface {
+                    expect("interface", &json!(service.interface()), expected)?;
+                }
+                alive.push((service, stage));
+                Ok(())
+            });
+            report.record(name, outcome);
         }
     }
-    Ok(fetched)
+    Ok(())
 }
 
-fn check(module: &Module, bytes: &[u8]) -> Result<(), String> {
+/// The modules of the service whose facade is `module`: those that it calls are in its package.
+fn start(
+    module: &Module,
+    bytes: &Bytes,
+    fetched: &[(&Module, Bytes)],
+) -> Result<Vec<Loaded>, String> {
+    let mut modules = Vec::new();
     let outline = Outline::read(&module.module_name, bytes).map_err(|error| error.to_string())?;
-    expect("size", bytes.len(), module.size)?;
-    let sdk = outline.sdk_version().map_err(|error| error.to_string())?;
-    expect("SDK version", sdk.to_string(), module.sdk_version.clone())?;
-    let manifest = outline
-        .manifest()
-        .map_err(|error| error.to_string())?
-        .map(|manifest| {
-            json!({
-                "authors": manifest.authors,
-                "version": manifest.version.to_string(),
-                "description": manifest.description,
-                "repository": manifest.repository,
-                "build_time": manifest.build_time,
-            })
+    for import in outline.imports() {
+        let found = fetched.iter().find(|(other, _)| {
+            other.module_name == import.namespace
+                && other.file.package == module.file.package
+                && other.file.version == module.file.version
         });
+        if let Some((other, bytes)) = found
+            && !modules.iter().any(|loaded: &Loaded| loaded.name == other.module_name)
+        {
+            modules.push(Loaded::new(&other.module_name, bytes)?);
+        }
+    }
+    modules.push(Loaded::new(&module.module_name, bytes)?);
+    Ok(modules)
+}
+
+impl Document {
+    fn check(&self, module: &Module, bytes: &[u8]) -> Result<(), String> {
+        let outline =
+            Outline::read(&module.module_name, bytes).map_err(|error| error.to_string())?;
+        let section = check_head(module, bytes, &outline)?;
+        // The rest of a file that is there several times stands with one of its records.
+        let details = match &module.same_as {
+            None => module,
+            Some(title) => {
+                let same = self.modules.iter().find(|m| m.file.title() == *title);
+                let same = same.ok_or_else(|| format!("there is no record of {title}"))?;
+                expect("hash", &module.file.sha256, &same.file.sha256)?;
+                same
+            }
+        };
+        check_section(details, &section)?;
+        check_core(details, &outline)?;
+        let survey = AdapterSurvey::of(&module.module_name, bytes)
+            .map_err(|error| error.to_string())?;
+        expect("interpreted adapters", survey.interpreted, Vec::new())?;
+        expect("adapters with a plan", survey.planned, section.adapters.len())
+    }
+}
+
+/// Versions, manifest, and the interface section in bytes.
+fn check_head(
+    module: &Module,
+    bytes: &[u8],
+    outline: &Outline<'_>,
+) -> Result<InterfaceSection, String> {
+    let failed = |error: &dyn std::error::Error| error.to_string();
+    expect("size", bytes.len(), module.size)?;
+    let sdk = outline.sdk_version().map_err(|error| failed(&error))?;
+    expect("SDK version", sdk.to_string(), module.sdk_version.clone())?;
+    let manifest = outline.manifest().map_err(|error| failed(&error))?;
+    let manifest = manifest.map(|manifest| {
+        json!({
+            "authors": manifest.authors,
+            "version": manifest.version.to_string(),
+            "description": manifest.description,
+            "repository": manifest.repository,
+            "build_time": manifest.build_time,
+        })
+    });
     expect("manifest", manifest, module.manifest.clone())?;
     let payload = outline
         .interface_section()
-        .map_err(|error| error.to_string())?;
-    expect(
-        "size of the section",
-        payload.len(),
-        module.it_section.payload_len,
-    )?;
-    let section = InterfaceSection::decode(payload).map_err(|error| error.to_string())?;
-    expect(
-        "IT version",
-        section.version.to_string(),
-        module.it_version.clone(),
-    )?;
-    section.validate().map_err(|error| error.to_string())?;
-    let encoded = section.encode().map_err(|error| error.to_string())?;
+        .map_err(|error| failed(&error))?;
+    let note = &module.it_section;
+    expect("size of the section", payload.len(), note.payload_len)?;
+    let offset = payload.as_ptr().addr() - bytes.as_ptr().addr();
+    expect("place of the section", offset, note.file_offset)?;
+    let section = InterfaceSection::decode(payload).map_err(|error| failed(&error))?;
+    let version = section.version.to_string();
+    expect("IT version", version, module.it_version.clone())?;
+    section.validate().map_err(|error| failed(&error))?;
+    let encoded = section.encode().map_err(|error| failed(&error))?;
     if encoded != payload {
         return Err("the section is encoded to other bytes".to_owned());
     }
+    expect("order of groups", groups(&section), note.subsection_order.clone())?;
+    expect("longest list", longest_list(&section), note.longest_list)?;
+    expect("types", section.types.len(), note.n_types)?;
+    expect("adapters", section.adapters.len(), note.n_adapters)?;
     // Replacing a section by itself changes nothing but its place.
-    let replaced = with_custom_section(marine_runtime::module::INTERFACE_SECTION, bytes, &encoded)
-        .map_err(|error| error.to_string())?;
-    expect(
-        "size after replacing the section",
-        replaced.len(),
-        bytes.len(),
-    )?;
+    let replaced = with_custom_section(INTERFACE_SECTION, bytes, &encoded)
+        .map_err(|error| failed(&error))?;
+    expect("size after replacing", replaced.len(), bytes.len())?;
+    Ok(section)
+}
+
+fn check_section(module: &Module, section: &InterfaceSection) -> Result<(), String> {
     if let Some(expected) = &module.it_ast {
-        expect("section", &ast::section(&section), expected)?;
+        expect("section", &ast::section(section), expected)?;
     }
     if let Some(expected) = &module.interface {
-        expect("interface", &json!(Interface::of(&section)), expected)?;
+        expect("interface", &json!(Interface::of(section)), expected)?;
     }
+    if let Some(expected) = &module.all_records {
+        let records = section.types.iter().enumerate();
+        let records = records.filter_map(|(id, ty)| match ty {
+            Type::Record(record) => Some(json!({ "id": id, "name": record.name })),
+            Type::Function(_) => None,
+        });
+        expect("records", &Value::Array(records.collect()), expected)?;
+    }
+    Ok(())
+}
+
+/// Imports, exports and memory of the core module.
+fn check_core(module: &Module, outline: &Outline<'_>) -> Result<(), String> {
+    let memory = outline.memory().ok_or("there is no memory")?;
+    expect("memory", memory.minimum, module.memory.min_pages)?;
+    expect("maximum of memory", memory.maximum, module.memory.max_pages)?;
+    let allocate = outline.export_signature("allocate");
+    module.allocate_core_signature.check("allocate", allocate)?;
     if let Some(expected) = &module.core_exports {
         let mut actual: Vec<&str> = outline.exports().to_vec();
         let mut expected: Vec<&str> = expected.iter().map(String::as_str).collect();
@@ -144,17 +302,15 @@ fn check(module: &Module, bytes: &[u8]) -> Result<(), String> {
         .iter()
         .partition(|import| import.namespace.starts_with("wasi_"));
     if let Some(expected) = &module.non_wasi_imports {
-        let mut actual: Vec<_> = other
-            .iter()
-            .map(|import| (import.namespace, import.name))
-            .collect();
-        let mut expected: Vec<_> = expected
-            .iter()
-            .map(|import| (import.namespace.as_str(), import.name.as_str()))
-            .collect();
-        actual.sort_unstable();
-        expected.sort_unstable();
-        expect("imports", actual, expected)?;
+        expect("number of imports", other.len(), expected.len())?;
+        for note in expected {
+            let import = other
+                .iter()
+                .find(|import| import.namespace == note.namespace && import.name == note.name)
+                .ok_or_else(|| format!("{} of {} isn't imported", note.name, note.namespace))?;
+            note.signature
+                .check(&note.name, outline.import_signature(import))?;
+        }
     }
     if let Some(expected) = &module.wasi_imports {
         let mut actual: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -164,135 +320,46 @@ fn check(module: &Module, bytes: &[u8]) -> Result<(), String> {
         }
         actual.values_mut().for_each(|names| names.sort_unstable());
         let mut expected = expected.clone();
-        expected
-            .values_mut()
-            .for_each(|names| names.sort_unstable());
+        for names in expected.values_mut() {
+            names.sort_unstable();
+        }
         expect("imports from WASI", actual, expected)?;
     }
     Ok(())
 }
 
-/// The module from the cache folder, or from its registry.
-fn fetch(module: &Module, unreachable: &mut BTreeMap<String, String>) -> Result<Vec<u8>, String> {
-    let cache = cache_folder();
-    let cached = cache.join(format!("{}.wasm", module.sha256));
-    if let Ok(bytes) = fs::read(&cached)
-        && sha256(&bytes) == module.sha256
-    {
-        return Ok(bytes);
-    }
-    let package = format!("{} {}", module.package, module.version);
-    if let Some(reason) = unreachable.get(&package) {
-        return Err(reason.clone());
-    }
-    let unpacked = match module.source.as_str() {
-        "npm" => from_npm(module, &cache),
-        source if source.starts_with("crates.") => from_crates(module, &cache),
-        other => Err(format!("unknown source {other}")),
-    };
-    let folder = unpacked.inspect_err(|reason| {
-        unreachable.insert(package, reason.clone());
-    })?;
-    let path = folder.join(&module.path);
-    let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let found = sha256(&bytes);
-    if found != module.sha256 {
-        return Err(format!("has the hash {found} instead of {}", module.sha256));
-    }
-    fs::write(&cached, &bytes).map_err(|error| format!("{}: {error}", cached.display()))?;
-    Ok(bytes)
-}
-
-fn cache_folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
-    root.join("target/marine-modules")
-}
-
-/// Lets cargo download a package as a dependency of an empty one, and asks where it put it.
-fn from_crates(module: &Module, cache: &Path) -> Result<PathBuf, String> {
-    let folder = cache.join(format!("fetch-{}-{}", module.package, module.version));
-    let manifest = folder.join("Cargo.toml");
-    let text = format!(
-        "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n\
-         [dependencies]\nfetched = {{ package = \"{}\", version = \"={}\", default-features = false }}\n",
-        module.package, module.version
-    );
-    write(&manifest, &text)?;
-    write(&folder.join("src/lib.rs"), "")?;
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--format-version", "1", "--manifest-path"])
-        .arg(&manifest)
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "cannot be fetched: {}",
-            message.lines().last().unwrap_or_default()
-        ));
-    }
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-    let packages = metadata.get("packages").and_then(Value::as_array);
-    packages
-        .into_iter()
-        .flatten()
-        .find(|package| package.get("name").and_then(Value::as_str) == Some(&module.package))
-        .and_then(|package| package.get("manifest_path")?.as_str())
-        .and_then(|path| Path::new(path).parent())
-        .map(Path::to_owned)
-        .ok_or_else(|| "cargo does not say where it is".to_owned())
-}
-
-/// Lets npm download a package and unpacks it.
-fn from_npm(module: &Module, cache: &Path) -> Result<PathBuf, String> {
-    let name = module.package.replace(['@', '/'], "-");
-    let folder = cache.join(format!("npm{name}-{}", module.version));
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let output = Command::new("npm")
-        .args([
-            "pack",
-            "--silent",
-            &format!("{}@{}", module.package, module.version),
-        ])
-        .current_dir(&folder)
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| format!("needs npm: {error}"))?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "cannot be fetched: {}",
-            message.lines().last().unwrap_or_default()
-        ));
-    }
-    let archive = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let unpacked = Command::new("tar")
-        .args(["xzf", &archive])
-        .current_dir(&folder)
-        .status()
-        .map_err(|error| format!("tar: {error}"))?;
-    if unpacked.success() {
-        Ok(folder)
-    } else {
-        Err(format!("{archive} cannot be unpacked"))
+impl SignatureNote {
+    fn check(&self, function: &str, actual: Option<&CoreSignature>) -> Result<(), String> {
+        let actual = actual.ok_or_else(|| format!("{function} is no function of numbers"))?;
+        let names = |types: &[CoreType]| -> Vec<String> {
+            let lower = |ty: &CoreType| format!("{ty:?}").to_lowercase();
+            types.iter().map(lower).collect()
+        };
+        expect(function, &names(&actual.parameters), &self.params)?;
+        expect(function, &names(&actual.results), &self.results)
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    let describe = |error: std::io::Error| format!("{}: {error}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(describe)?;
-    }
-    fs::write(path, text).map_err(describe)
+/// Kinds of the groups that a section has, as they are written.
+fn groups(section: &InterfaceSection) -> Vec<u8> {
+    let sizes = [
+        (0, section.types.len()),
+        (1, section.imports.len()),
+        (2, section.adapters.len()),
+        (3, section.exports.len()),
+        (4, section.implementations.len()),
+    ];
+    let there = sizes.iter().filter(|(_, size)| *size > 0);
+    std::iter::once(5).chain(there.map(|(kind, _)| *kind)).collect()
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// Elements of the longest list: arguments, outputs, fields or instructions.
+fn longest_list(section: &InterfaceSection) -> usize {
+    let types = section.types.iter().map(|ty| match ty {
+        Type::Function(function) => function.arguments.len().max(function.outputs.len()),
+        Type::Record(record) => record.fields.len(),
+    });
+    let adapters = section.adapters.iter();
+    let adapters = adapters.map(|adapter| adapter.instructions.len());
+    types.chain(adapters).max().unwrap_or_default()
 }

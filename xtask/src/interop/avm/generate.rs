@@ -3,10 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    random::Random,
-    services::{FUNCTIONS, Kind},
-};
+use super::services::{FUNCTIONS, Kind};
+use crate::random::Random;
 
 /// Tries until a script passes the parser's checks.
 const TRIES: usize = 200;

@@ -13,11 +13,13 @@ use super::{
     both::{self, Verdict},
     deviations::Deviation,
     probes,
-    random::Random,
     reference::{Ended, Reference},
     services,
 };
-use crate::conformance::run::{Call, decoded};
+use crate::{
+    conformance::run::{Call, decoded},
+    random::Random,
+};
 
 /// Names of the peers; a script writes `@A`.
 const NAMES: [char; 4] = ['A', 'B', 'C', 'D'];

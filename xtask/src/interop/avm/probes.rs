@@ -6,7 +6,7 @@ use particle::data::{
 };
 use semver::Version;
 
-use super::random::Random;
+use crate::random::Random;
 use crate::conformance::run::Call;
 
 /// Spoils a call; says how.

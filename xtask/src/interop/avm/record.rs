@@ -13,12 +13,12 @@ use super::{
     both::{self, Verdict},
     crafted, generate,
     network::{Carry, Difference, Network, Scenario, parameters, peer_ids, with_ids, with_names},
-    random::Random,
     reference::{Ended, Reference},
     scenarios::{self, Meeting, Row},
 };
 use crate::{
     conformance::{aquavm::has_new_data, run::Call},
+    random::Random,
     tidy::workspace_root,
 };
 

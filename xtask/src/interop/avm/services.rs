@@ -4,7 +4,7 @@
 use aquavm::{CallRequest, CallResult};
 use serde_json::{Value, json};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// What a script can expect of the result of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

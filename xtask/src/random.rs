@@ -2,21 +2,21 @@
 
 /// The generator SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A generator of its own for part `index` of what `seed` stands for.
-    pub(super) fn of_part(seed: u64, index: u64) -> Self {
+    pub(crate) fn of_part(seed: u64, index: u64) -> Self {
         let mut random = Self(seed ^ index.wrapping_mul(0xD134_2543_DE82_EF95));
         random.next();
         random
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,28 +25,28 @@ impl Random {
     }
 
     /// A number below `bound`; 0 for 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 16) as usize % bound.max(1)
     }
 
     /// True in `percent` of 100 cases.
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
     /// One of `items`; `None` where there are none.
-    pub(super) fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
+    pub(crate) fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
         let index = self.below(items.len());
         items.get(index)
     }
 
     /// One of some texts.
-    pub(super) fn word(&mut self, words: &[&'static str]) -> &'static str {
+    pub(crate) fn word(&mut self, words: &[&'static str]) -> &'static str {
         self.pick(words).copied().unwrap_or_default()
     }
 
     /// Takes one out of `items`.
-    pub(super) fn take<T>(&mut self, items: &mut Vec<T>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, items: &mut Vec<T>) -> Option<T> {
         match items.len() {
             0 => None,
             len => Some(items.swap_remove(self.below(len))),

@@ -1,0 +1,123 @@
+//! The published interpreter as a module: recorded runs of it, again, in our engines.
+
+use std::path::Path;
+
+use aquavm::{Key, LimitFlags, Outcome};
+use marine_runtime::{CallParameters, Service};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Report, engines, expect,
+    service::{Loaded, Stage, call},
+};
+use crate::{
+    conformance::{aquavm as records, files_below, read_text, run::Call},
+    packages::{PackageFile, Registry, fetch},
+};
+
+/// The interpreter that made the records.
+const MODULE: PackageFile<'_> = PackageFile {
+    registry: Registry::Cargo,
+    package: "air-interpreter-wasm",
+    version: "0.62.0",
+    path: "air_interpreter_server.wasm",
+    sha256: "4a9f248d19582a4c0c638a3e4485d092dbf707dd7ad766f5320698b082010eba",
+};
+const NAME: &str = "air_interpreter_server";
+
+/// What `invoke` returns.
+#[derive(Deserialize)]
+struct Returned {
+    ret_code: i64,
+    error_message: String,
+    data: Vec<u8>,
+    next_peer_pks: Vec<String>,
+    call_requests: Vec<u8>,
+    air_size_limit_exceeded: bool,
+    particle_size_limit_exceeded: bool,
+    call_result_size_limit_exceeded: bool,
+}
+
+/// Replays every `stride`th record below `folder` on every engine.
+pub(super) fn replay(
+    folder: &Path,
+    stride: usize,
+    report: &mut Report,
+) -> Result<(), String> {
+    let bytes = match fetch(&MODULE) {
+        Ok(bytes) => bytes.into(),
+        Err(error) if error.is_unreachable() => {
+            report.skip("the published interpreter", error.to_string());
+            return Ok(());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut lines = Vec::new();
+    for file in files_below(folder)? {
+        lines.extend(read_text(&file)?.lines().map(str::to_owned));
+    }
+    let module = Loaded::new(NAME, &bytes)?;
+    for engine in engines()? {
+        let stage = Stage::new()?;
+        let mut service = stage.start(&engine, std::slice::from_ref(&module))?;
+        let name = engine.backend().name();
+        report.record(format!("ast on {name}"), ast(&mut service));
+        for line in lines.iter().step_by(stride) {
+            let record: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            let title = format!("invoke of {} #{} on {name}", record["test"], record["seq"]);
+            let outcome = records::read_call(&record).and_then(|read| {
+                let outcome = invoke(&mut service, &read)?;
+                records::check_outcome(&record, &read, &outcome)
+            });
+            report.record(title, outcome);
+        }
+    }
+    Ok(())
+}
+
+fn ast(service: &mut Service) -> Result<(), String> {
+    let tree = call(service, "ast", &json!(["(null)"]), &CallParameters::default())?;
+    expect("ast", tree, json!("{\"Null\":null}"))
+}
+
+fn invoke(service: &mut Service, record: &Call) -> Result<Outcome<Vec<u8>>, String> {
+    let parameters = &record.parameters;
+    let Key::Raw { format, secret } = &parameters.key else {
+        return Err("the record has no raw key".to_owned());
+    };
+    let arguments = json!([
+        record.script,
+        record.previous,
+        record.current,
+        {
+            "init_peer_id": parameters.init_peer_id,
+            "current_peer_id": parameters.current_peer_id,
+            "timestamp": parameters.timestamp,
+            "ttl": parameters.ttl,
+            "key_format": format,
+            "secret_key_bytes": secret,
+            "particle_id": parameters.particle_id,
+            "air_size_limit": parameters.limits.script,
+            "particle_size_limit": parameters.limits.particle,
+            "call_result_size_limit": parameters.limits.call_result,
+            "hard_limit_enabled": parameters.limits.hard,
+        },
+        record.results,
+    ]);
+    let returned = call(service, "invoke", &arguments, &CallParameters::default())?;
+    let returned: Returned =
+        serde_json::from_value(returned).map_err(|error| error.to_string())?;
+    Ok(Outcome {
+        ret_code: returned.ret_code,
+        error_message: returned.error_message,
+        data: returned.data,
+        next_peers: returned.next_peer_pks,
+        call_requests: returned.call_requests,
+        flags: LimitFlags {
+            script: returned.air_size_limit_exceeded,
+            particle: returned.particle_size_limit_exceeded,
+            call_result: returned.call_result_size_limit_exceeded,
+        },
+    })
+}
