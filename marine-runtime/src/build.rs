@@ -50,6 +50,8 @@ pub struct Built {
     pub manifest: PathBuf,
     /// The file, which has its interface section.
     pub path: PathBuf,
+    /// The files of the workspace that it was made of, `Cargo.toml` included.
+    pub sources: Vec<PathBuf>,
 }
 
 /// A build that failed.
@@ -307,14 +309,41 @@ fn compile(options: &BuildOptions) -> Result<Vec<Built>, BuildError> {
         if let ("compiler-artifact", Some(target), Some(path)) =
             (message.reason.as_str(), binary, file)
         {
+            let mut sources = sources(&path.with_extension("d"));
+            sources.push(message.manifest_path.clone());
             built.push(Built {
                 name: target.name,
                 manifest: message.manifest_path,
                 path,
+                sources,
             });
         }
     }
     Ok(built)
+}
+
+/// What cargo says that a file was made of; nothing when it does not say.
+fn sources(description: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(description).unwrap_or_default();
+    let Some((_, list)) = text.lines().next().and_then(|line| line.split_once(": ")) else {
+        return Vec::new();
+    };
+    // A space in a path has a backslash before it.
+    let mut paths = vec![String::new()];
+    let mut letters = list.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.peek(), paths.last_mut()) {
+            ('\\', Some(' '), Some(path)) => {
+                letters.next();
+                path.push(' ');
+            }
+            (' ', ..) => paths.push(String::new()),
+            (letter, _, Some(path)) => path.push(letter),
+            (_, _, None) => {}
+        }
+    }
+    let paths = paths.into_iter().filter(|path| !path.is_empty());
+    paths.map(PathBuf::from).collect()
 }
 
 /// The module with its interface; `None` for a program that does not link the SDK.
@@ -370,5 +399,27 @@ fn text_after_break(bytes: &[u8]) -> String {
     match text.trim_end() {
         "" => String::new(),
         text => format!(":\n{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_recognized() {
+        assert!(names_profile("--release") && names_profile("--profile=dev"));
+        assert!(!names_profile("--profiler"));
+    }
+
+    #[test]
+    fn sources_with_spaces_in_their_paths() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "/t/x.wasm: /a/main.rs /with\\ space/lib.rs\n").unwrap();
+        assert_eq!(
+            sources(file.path()),
+            [Path::new("/a/main.rs"), Path::new("/with space/lib.rs")]
+        );
+        assert!(sources(Path::new("no such file")).is_empty());
     }
 }

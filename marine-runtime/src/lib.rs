@@ -31,6 +31,7 @@
 //! - `build` (feature): modules from their sources, with cargo.
 //! - [`backend`]: the seam to Wasm engines, and the two of them; [`Engine`]: with compiled modules.
 //! - [`service`]: configuration, linking, calls.
+//! - [`typed`]: Rust values instead of JSON, for callers that know the interface.
 //! - [`limits`]: bounds on what comes from modules and callers.
 //!
 //! # Invariants
@@ -55,6 +56,9 @@ pub mod limits;
 mod log;
 pub mod module;
 pub mod service;
+#[cfg(all(feature = "build", any(feature = "wasmer", feature = "wasmtime")))]
+pub mod testing;
+pub mod typed;
 mod wasi;
 
 pub use adapter::ExecutionError;

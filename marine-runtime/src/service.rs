@@ -333,6 +333,28 @@ impl Service {
         )
     }
 
+    /// The same with interface values.
+    ///
+    /// # Errors
+    /// See [`Service::call`].
+    pub fn call_module_values(
+        &mut self,
+        module: &str,
+        function: &str,
+        arguments: &[IValue],
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<IValue>, ServiceError> {
+        self.run(
+            Some(module),
+            function,
+            parameters,
+            deadline,
+            |_, _| Ok(arguments.to_vec()),
+            |_, _, values| Ok(values),
+        )
+    }
+
     /// Loads one more module behind the others, which makes it the facade: for tools.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "marine-sdk",
         ],
     ),
+    ("marine-runtime-macros", &["marine-runtime"]),
     (
         "peer-core",
         &[
@@ -41,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "aquavm",
             "ccp",
             "marine-runtime",
+            "marine-runtime-macros",
             "marine-sdk",
         ],
     ),
@@ -53,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "aquavm",
             "ccp",
             "marine-runtime",
+            "marine-runtime-macros",
             "marine-sdk",
             "peer-core",
         ],
