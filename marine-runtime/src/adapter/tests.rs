@@ -470,7 +470,12 @@ fn books(guests: usize, returned: Vec<Option<(usize, bool)>>) -> Books {
 }
 
 /// Puts the arguments of a call where a module has them: its raw values.
-fn place(module: &LinkedModule, store: &mut Books, types: &[Argument], values: &[IValue]) -> Vec<u64> {
+fn place(
+    module: &LinkedModule,
+    store: &mut Books,
+    types: &[Argument],
+    values: &[IValue],
+) -> Vec<u64> {
     let section = Arc::clone(&module.section);
     let mut raw = Vec::new();
     for (argument, value) in types.iter().zip(values) {

@@ -62,9 +62,10 @@ impl AdapterSurvey {
                         import.name
                     ),
                 })?;
-                let asked = outline.imports().iter().find(|core| {
-                    core.namespace == import.namespace && core.name == import.name
-                });
+                let asked = outline
+                    .imports()
+                    .iter()
+                    .find(|core| core.namespace == import.namespace && core.name == import.name);
                 if let Some(asked) = asked
                     && outline.import_signature(asked) != Some(&signature)
                 {

@@ -8,10 +8,7 @@ fn hostile() -> Vec<u8> {
     let record = IType::Record(6);
     let array = |ty: IType| IType::Array(Arc::new(ty));
     Builder::new()
-        .record(
-            "Item",
-            vec![("text", IType::String), ("next", IType::U32)],
-        )
+        .record("Item", vec![("text", IType::String), ("next", IType::U32)])
         .export("string", at(), vec![IType::String])
         .export("bytes", at(), vec![IType::ByteArray])
         .export("words", at(), vec![array(IType::String)])
@@ -131,7 +128,10 @@ fn pointers_of_guests() {
             for (function, arguments, reason) in cases {
                 let error = refused(&mut service, function, arguments);
                 assert!(error.contains(reason), "{function}{arguments}: {error}");
-                assert!(error.contains("lift_memory"), "{function}{arguments}: {error}");
+                assert!(
+                    error.contains("lift_memory"),
+                    "{function}{arguments}: {error}"
+                );
             }
             // The end of memory is still inside, nothing is read for a length of 0, and what
             // overlaps is read twice.
@@ -139,7 +139,11 @@ fn pointers_of_guests() {
                 ("string", "[131072,0]", "\"\""),
                 ("string", "[4294967295,0]", "\"\""),
                 ("bytes", "[131070,2]", "[0,0]"),
-                ("words", "[72,2]", "[\"\\u0000\\u0000\\u0000\",\"\\u0000\\u0000\\u0000\"]"),
+                (
+                    "words",
+                    "[72,2]",
+                    "[\"\\u0000\\u0000\\u0000\",\"\\u0000\\u0000\\u0000\"]",
+                ),
                 ("words", "[4294967295,0]", "[]"),
             ] {
                 let found = call(&mut service, function, arguments);
@@ -159,7 +163,10 @@ fn pointers_of_guests() {
 fn allocators_of_guests() {
     for (allocator, reason) in [
         ("far", "Out-of-bound Wasm memory access"),
-        ("nowhere", "call to allocate function was failed: it returned 0"),
+        (
+            "nowhere",
+            "call to allocate function was failed: it returned 0",
+        ),
         ("failing", "allocate"),
         ("short", "allocate func doesn't receive two i32 values"),
     ] {
@@ -218,7 +225,9 @@ fn exports_of_another_type() {
                 "in function \"odd\"",
             ),
         ] {
-            let error = service(&engine, vec![("m", odd(core))]).unwrap_err().to_string();
+            let error = service(&engine, vec![("m", odd(core))])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(reason), "{core}: {error}");
         }
     }
@@ -237,14 +246,19 @@ fn caller(namespace: &str, name: &str, body: &str, more: &str) -> Vec<u8> {
         )
         .build(
             &format!("(import \"{namespace}\" \"{name}\" (func $other (param i32 i32)))"),
-            &format!("(data (i32.const 16) \"\\ff\\fe\") (func $run (export \"run\") {body}) {more}"),
+            &format!(
+                "(data (i32.const 16) \"\\ff\\fe\") (func $run (export \"run\") {body}) {more}"
+            ),
         )
 }
 
 #[test]
 fn imports_that_are_not_there() {
     let call_other = "(call $other (i32.const 16) (i32.const 0))";
-    let (a, b) = (caller("b", "run", call_other, ""), caller("a", "run", call_other, ""));
+    let (a, b) = (
+        caller("b", "run", call_other, ""),
+        caller("a", "run", call_other, ""),
+    );
     let own = caller("own", "run", call_other, "");
     let ring = caller("m", "no such function", call_other, "");
     for engine in engines() {
@@ -259,17 +273,19 @@ fn imports_that_are_not_there() {
             ),
         ] {
             let error = service(&engine, modules).unwrap_err().to_string();
-            assert!(
-                error.contains(module) && error.contains(import),
-                "{error}"
-            );
+            assert!(error.contains(module) && error.contains(import), "{error}");
         }
     }
 }
 
 #[test]
 fn strings_between_modules() {
-    let wasm = caller("echo", "text", "(call $other (i32.const 16) (i32.const 2))", "");
+    let wasm = caller(
+        "echo",
+        "text",
+        "(call $other (i32.const 16) (i32.const 2))",
+        "",
+    );
     let far = caller(
         "echo",
         "text",
@@ -297,9 +313,7 @@ fn strings_between_modules() {
 #[test]
 fn arguments_of_another_shape() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    let objects = |levels: usize| {
-        format!("{}1{}", "{\"text\":".repeat(levels), "}".repeat(levels))
-    };
+    let objects = |levels: usize| format!("{}1{}", "{\"text\":".repeat(levels), "}".repeat(levels));
     for engine in engines() {
         let mut service = service(&engine, vec![("m", hostile())]).unwrap();
         for arguments in [
@@ -340,7 +354,10 @@ fn arguments_of_another_shape() {
         }
         let parameters = CallParameters::default();
         let error = service.call_value("take_item", &document, &parameters, None);
-        assert!(matches!(error, Err(ServiceError::Arguments { .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(ServiceError::Arguments { .. })),
+            "{error:?}"
+        );
         for values in [
             vec![],
             vec![IValue::U8(1)],
@@ -428,8 +445,14 @@ fn calls_while_a_module_starts() {
             "{error}"
         );
         for (function, reason) in [
-            ("(func (export \"_start\") unreachable)", "module 'm' failed in _start"),
-            ("(func (export \"_initialize\") unreachable)", "module 'm' failed in _initialize"),
+            (
+                "(func (export \"_start\") unreachable)",
+                "module 'm' failed in _start",
+            ),
+            (
+                "(func (export \"_initialize\") unreachable)",
+                "module 'm' failed in _initialize",
+            ),
             (
                 "(func (export \"_start\") (param i32))",
                 "module 'm' exports _start with parameters or results",
