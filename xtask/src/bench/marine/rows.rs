@@ -93,11 +93,36 @@ const fn call(
 }
 
 pub(super) const CALLS: &[Call] = &[
-    call("empty call", ["echo", "nothing"], || json!([]), [20.0, 10.0]),
-    call("string of 16 B", ["echo", "string_echo"], || text(16), [25.0, 12.0]),
-    call("string of 1 KiB", ["echo", "string_echo"], || text(1024), [25.0, 12.0]),
-    call("string of 64 KiB", ["echo", "string_echo"], || text(65_536), [0.0, 0.0]),
-    call("nested record", ["relay", "trip"], || json!([trip(1)]), [25.0, 12.0]),
+    call(
+        "empty call",
+        ["echo", "nothing"],
+        || json!([]),
+        [20.0, 10.0],
+    ),
+    call(
+        "string of 16 B",
+        ["echo", "string_echo"],
+        || text(16),
+        [25.0, 12.0],
+    ),
+    call(
+        "string of 1 KiB",
+        ["echo", "string_echo"],
+        || text(1024),
+        [25.0, 12.0],
+    ),
+    call(
+        "string of 64 KiB",
+        ["echo", "string_echo"],
+        || text(65_536),
+        [0.0, 0.0],
+    ),
+    call(
+        "nested record",
+        ["relay", "trip"],
+        || json!([trip(1)]),
+        [25.0, 12.0],
+    ),
     call(
         "100 nested records",
         ["relay", "trips"],
@@ -107,7 +132,11 @@ pub(super) const CALLS: &[Call] = &[
     call(
         "1,000 strings",
         ["echo", "strings_echo"],
-        || json!([(0..1000).map(|number| format!("text number {number}")).collect::<Vec<_>>()]),
+        || {
+            json!([(0..1000)
+                .map(|number| format!("text number {number}"))
+                .collect::<Vec<_>>()])
+        },
         [0.0, 0.0],
     ),
     call(
@@ -116,14 +145,39 @@ pub(super) const CALLS: &[Call] = &[
         || text(1024),
         [30.0, 15.0],
     ),
-    call("1 MiB of bytes as JSON", ["echo", "bytes_echo"], || bytes(1 << 20), [40.0, 30.0]),
+    call(
+        "1 MiB of bytes as JSON",
+        ["echo", "bytes_echo"],
+        || bytes(1 << 20),
+        [40.0, 30.0],
+    ),
     Call {
         typed: true,
-        ..call("1 MiB of bytes, typed", ["echo", "bytes_echo"], || bytes(1 << 20), [3.0, 2.0])
+        ..call(
+            "1 MiB of bytes, typed",
+            ["echo", "bytes_echo"],
+            || bytes(1 << 20),
+            [3.0, 2.0],
+        )
     },
-    call("pure Wasm code", ["relay", "work"], || json!([40]), [1.0, 0.75]),
-    call("spell insert", ["spell", "set_string"], || json!(["hw_key", "value"]), [1.5, 1.2]),
-    call("spell select", ["spell", "get_string"], || json!(["hw_key"]), [1.5, 1.2]),
+    call(
+        "pure Wasm code",
+        ["relay", "work"],
+        || json!([40]),
+        [1.0, 0.75],
+    ),
+    call(
+        "spell insert",
+        ["spell", "set_string"],
+        || json!(["hw_key", "value"]),
+        [1.5, 1.2],
+    ),
+    call(
+        "spell select",
+        ["spell", "get_string"],
+        || json!(["hw_key"]),
+        [1.5, 1.2],
+    ),
 ];
 
 pub(super) const LOADS: &[Load] = &[
@@ -161,14 +215,14 @@ fn text(length: usize) -> Value {
 }
 
 fn bytes(length: usize) -> Value {
-    json!([(0..length).map(|number| (number * 7 % 256) as u8).collect::<Vec<_>>()])
+    json!([(0..length)
+        .map(|number| (number * 7 % 256) as u8)
+        .collect::<Vec<_>>()])
 }
 
 /// A record in a record, and lists of both kinds.
 fn trip(number: u32) -> Value {
-    let place = |name: &str, shift: f64| {
-        json!({ "name": name, "latitude": 48.25 + shift, "longitude": 11.5 - shift })
-    };
+    let place = |name: &str, shift: f64| json!({ "name": name, "latitude": 48.25 + shift, "longitude": 11.5 - shift });
     json!({
         "id": number,
         "title": "a round trip",
