@@ -115,9 +115,10 @@ impl Summary {
 /// # Errors
 /// A list of modules that cannot be read, a machine that an engine does not know.
 pub fn mutate(arguments: &Arguments, mut progress: impl FnMut(&str)) -> Result<Summary, String> {
-    let list = arguments.modules.clone().unwrap_or_else(|| {
-        workspace_root().join("xtask/vectors/marine/published-modules.json.gz")
-    });
+    let list = arguments
+        .modules
+        .clone()
+        .unwrap_or_else(|| workspace_root().join("xtask/vectors/marine/published-modules.json.gz"));
     let (modules, missing) = published_modules(Path::new(&list))?;
     let wasmtime = Engine::wasmtime().map_err(|error| error.to_string())?;
     let engines = [Engine::wasmer(), wasmtime];
@@ -164,8 +165,8 @@ impl<'a> Subject<'a> {
     fn new(title: &'a str, wasm: &Arc<[u8]>) -> Result<Self, String> {
         let outline = Outline::read("module", wasm).map_err(|error| error.to_string())?;
         let sections = outline.custom_sections().iter();
-        let own = sections
-            .filter(|(name, _)| matches!(*name, INTERFACE_SECTION | SDK_VERSION_SECTION));
+        let own =
+            sections.filter(|(name, _)| matches!(*name, INTERFACE_SECTION | SDK_VERSION_SECTION));
         Ok(Self {
             title,
             own_sections: own.map(|(_, range)| range.clone()).collect(),
@@ -196,7 +197,9 @@ impl<'a> Subject<'a> {
         summary.slowest = summary.slowest.max(time);
         let mut fail = |what: &str| {
             let title = self.title;
-            summary.failures.push(format!("{title}, mutation {number}: {what}"));
+            summary
+                .failures
+                .push(format!("{title}, mutation {number}: {what}"));
         };
         match outcome {
             Ok(true) => summary.accepted += 1,

@@ -4,7 +4,10 @@
 //! asks for them: `AQUAMARINE_REQUIRE=published`.
 
 #![cfg(feature = "marine")]
-#![allow(clippy::panic, reason = "helpers of tests stand outside of test functions")]
+#![allow(
+    clippy::panic,
+    reason = "helpers of tests stand outside of test functions"
+)]
 
 use std::{
     io::Write as _,

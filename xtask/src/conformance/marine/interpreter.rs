@@ -40,11 +40,7 @@ struct Returned {
 }
 
 /// Replays every `stride`th record below `folder` on every engine.
-pub(super) fn replay(
-    folder: &Path,
-    stride: usize,
-    report: &mut Report,
-) -> Result<(), String> {
+pub(super) fn replay(folder: &Path, stride: usize, report: &mut Report) -> Result<(), String> {
     let bytes = match fetch(&MODULE) {
         Ok(bytes) => bytes.into(),
         Err(error) if error.is_unreachable() => {
@@ -77,7 +73,12 @@ pub(super) fn replay(
 }
 
 fn ast(service: &mut Service) -> Result<(), String> {
-    let tree = call(service, "ast", &json!(["(null)"]), &CallParameters::default())?;
+    let tree = call(
+        service,
+        "ast",
+        &json!(["(null)"]),
+        &CallParameters::default(),
+    )?;
     expect("ast", tree, json!("{\"Null\":null}"))
 }
 
@@ -106,8 +107,7 @@ fn invoke(service: &mut Service, record: &Call) -> Result<Outcome<Vec<u8>>, Stri
         record.results,
     ]);
     let returned = call(service, "invoke", &arguments, &CallParameters::default())?;
-    let returned: Returned =
-        serde_json::from_value(returned).map_err(|error| error.to_string())?;
+    let returned: Returned = serde_json::from_value(returned).map_err(|error| error.to_string())?;
     Ok(Outcome {
         ret_code: returned.ret_code,
         error_message: returned.error_message,

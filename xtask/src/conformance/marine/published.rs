@@ -185,7 +185,9 @@ fn start(
                 && other.file.version == module.file.version
         });
         if let Some((other, bytes)) = found
-            && !modules.iter().any(|loaded: &Loaded| loaded.name == other.module_name)
+            && !modules
+                .iter()
+                .any(|loaded: &Loaded| loaded.name == other.module_name)
         {
             modules.push(Loaded::new(&other.module_name, bytes)?);
         }
@@ -211,10 +213,14 @@ impl Document {
         };
         check_section(details, &section)?;
         check_core(details, &outline)?;
-        let survey = AdapterSurvey::of(&module.module_name, bytes)
-            .map_err(|error| error.to_string())?;
+        let survey =
+            AdapterSurvey::of(&module.module_name, bytes).map_err(|error| error.to_string())?;
         expect("interpreted adapters", survey.interpreted, Vec::new())?;
-        expect("adapters with a plan", survey.planned, section.adapters.len())
+        expect(
+            "adapters with a plan",
+            survey.planned,
+            section.adapters.len(),
+        )
     }
 }
 
@@ -254,13 +260,17 @@ fn check_head(
     if encoded != payload {
         return Err("the section is encoded to other bytes".to_owned());
     }
-    expect("order of groups", groups(&section), note.subsection_order.clone())?;
+    expect(
+        "order of groups",
+        groups(&section),
+        note.subsection_order.clone(),
+    )?;
     expect("longest list", longest_list(&section), note.longest_list)?;
     expect("types", section.types.len(), note.n_types)?;
     expect("adapters", section.adapters.len(), note.n_adapters)?;
     // Replacing a section by itself changes nothing but its place.
-    let replaced = with_custom_section(INTERFACE_SECTION, bytes, &encoded)
-        .map_err(|error| failed(&error))?;
+    let replaced =
+        with_custom_section(INTERFACE_SECTION, bytes, &encoded).map_err(|error| failed(&error))?;
     expect("size after replacing", replaced.len(), bytes.len())?;
     Ok(section)
 }
@@ -350,7 +360,9 @@ fn groups(section: &InterfaceSection) -> Vec<u8> {
         (4, section.implementations.len()),
     ];
     let there = sizes.iter().filter(|(_, size)| *size > 0);
-    std::iter::once(5).chain(there.map(|(kind, _)| *kind)).collect()
+    std::iter::once(5)
+        .chain(there.map(|(kind, _)| *kind))
+        .collect()
 }
 
 /// Elements of the longest list: arguments, outputs, fields or instructions.

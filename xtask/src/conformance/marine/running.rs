@@ -85,11 +85,7 @@ enum Restart {
 }
 
 /// Replays every service on every engine, then the interpreter; `file` is where `document` stands.
-pub(super) fn replay(
-    document: &Document,
-    file: &Path,
-    report: &mut Report,
-) -> Result<(), String> {
+pub(super) fn replay(document: &Document, file: &Path, report: &mut Report) -> Result<(), String> {
     for engine in engines()? {
         for service in &document.services {
             let name = format!("running {} on {}", service.name, engine.backend().name());
@@ -164,7 +160,9 @@ fn without_folder(value: Value, folder: &Path) -> Value {
         Value::String(text) => json!(text.replace(&folder, FOLDER)),
         Value::Array(values) => {
             let values = values.into_iter();
-            values.map(|value| without_folder(value, Path::new(&folder))).collect()
+            values
+                .map(|value| without_folder(value, Path::new(&folder)))
+                .collect()
         }
         Value::Object(fields) => {
             let fields = fields.into_iter();

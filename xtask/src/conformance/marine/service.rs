@@ -85,7 +85,9 @@ impl Stage {
             let mut config = ModuleConfig::from_bytes(&*module.name, Arc::clone(&module.bytes));
             config.simd = SIMD.contains(&&*module.name);
             for (guest, host) in FOLDERS {
-                config.mapped_dirs.insert(guest.to_owned(), PathBuf::from(host));
+                config
+                    .mapped_dirs
+                    .insert(guest.to_owned(), PathBuf::from(host));
             }
             for (name, script) in &module.programs {
                 let program = self.0.join(name);

@@ -6,8 +6,8 @@ use particle::data::{
 };
 use semver::Version;
 
-use crate::random::Random;
 use crate::conformance::run::Call;
+use crate::random::Random;
 
 /// Spoils a call; says how.
 pub(super) fn spoil(random: &mut Random, call: &mut Call) -> &'static str {
