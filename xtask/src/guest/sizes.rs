@@ -15,7 +15,10 @@ const MAX_SMALLEST: usize = 40 * 1024;
 const MAX_SDK: usize = 6 * 1024;
 
 /// Builds all guests and prints what their files consist of.
-pub(super) fn print() -> Result<Outcome, GuestError> {
+///
+/// # Errors
+/// A guest that does not build, or a file that cannot be read.
+pub fn print() -> Result<Outcome, GuestError> {
     let names = chosen(&[])?;
     let Some(toolchain) = toolchain() else {
         return Ok(Outcome::Skipped);

@@ -31,7 +31,7 @@ const FOLDERS: [(&str, &str); 3] = [
 ];
 
 /// The bytes of a module.
-pub type Bytes = Arc<[u8]>;
+pub(super) type Bytes = Arc<[u8]>;
 
 /// A module of a service.
 pub(super) struct Loaded {

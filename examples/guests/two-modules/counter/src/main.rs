@@ -23,7 +23,10 @@ pub fn add(name: String, amount: u64) -> Count {
     let count = counts.entry(name.clone()).or_default();
     *count += amount;
     let count = *count;
-    let lines: Vec<_> = counts.iter().map(|(name, count)| format!("{count} {name}\n")).collect();
+    let lines: Vec<_> = counts
+        .iter()
+        .map(|(name, count)| format!("{count} {name}\n"))
+        .collect();
     fs::write(FILE, lines.concat()).expect("the folder of counts can be written");
     Count { name, count }
 }
@@ -31,7 +34,10 @@ pub fn add(name: String, amount: u64) -> Count {
 /// All counts, by name.
 #[marine]
 pub fn counts() -> Vec<Count> {
-    load().into_iter().map(|(name, count)| Count { name, count }).collect()
+    load()
+        .into_iter()
+        .map(|(name, count)| Count { name, count })
+        .collect()
 }
 
 fn load() -> BTreeMap<String, u64> {

@@ -24,7 +24,11 @@ fn visits_are_counted(
     // Records of the same shape are one type.
     let count: marine_test_env::front::Count = counter.add("bob".to_owned(), 5);
     assert_eq!(count.count, 5);
-    let names: Vec<_> = counter.counts().into_iter().map(|count| count.name).collect();
+    let names: Vec<_> = counter
+        .counts()
+        .into_iter()
+        .map(|count| count.name)
+        .collect();
     assert_eq!(names, ["", "ada", "bob"]);
 }
 
@@ -33,7 +37,10 @@ fn each_test_has_a_fresh_service(mut counter: marine_test_env::counter::ModuleIn
     assert!(counter.counts().is_empty());
 }
 
-#[marine_test(one(config_path = "../../Config.toml"), two(config_path = "../../Config.toml"))]
+#[marine_test(
+    one(config_path = "../../Config.toml"),
+    two(config_path = "../../Config.toml")
+)]
 fn two_services_share_nothing() {
     let mut one = marine_test_env::one::ServiceInterface::new();
     let mut two = marine_test_env::two::ServiceInterface::new();
