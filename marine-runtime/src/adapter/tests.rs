@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::MAX_VALUE_SIZE;
 use crate::{
     backend::{BackendError, CompiledModule, CoreType, HostFunction, InstanceId},
     itypes::{IType, RecordType, memory, templates},
@@ -399,6 +400,7 @@ fn exporter(
     };
     LinkedModule {
         name: format!("module {index}"),
+        value_size: MAX_VALUE_SIZE,
         section: Arc::new(section),
         memory: Some(MemoryId(index)),
         core,
@@ -448,6 +450,7 @@ fn importer(case: &Case, callee: LinkedModule) -> (LinkedModule, u32) {
     core.pop();
     let module = LinkedModule {
         name: "module 0".to_owned(),
+        value_size: MAX_VALUE_SIZE,
         section: Arc::new(section),
         memory: Some(MemoryId(0)),
         core,
