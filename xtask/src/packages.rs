@@ -9,7 +9,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sha2::{Digest as _, Sha256};
@@ -122,7 +125,10 @@ pub fn fetch(file: &PackageFile<'_>) -> Result<Vec<u8>, FetchError> {
             expected: file.sha256.to_owned(),
         });
     }
-    let temporary = kept.with_extension(std::process::id().to_string());
+    // Others may fetch the same at the same time, in this process too.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = kept.with_extension(format!("{}-{number}", std::process::id()));
     write(&temporary, &bytes)?;
     fs::rename(&temporary, &kept).map_err(|error| failed(&kept, error))?;
     Ok(bytes)

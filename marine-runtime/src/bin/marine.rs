@@ -7,7 +7,7 @@ mod service;
 
 use std::{
     fs,
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -188,16 +188,28 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     match run(Arguments::parse().command) {
-        Ok(output) => {
-            if !output.is_empty() {
-                println!("{output}");
+        Ok(output) => match say(&output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
             }
-            ExitCode::SUCCESS
-        }
+        },
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints a text, if there is any. Nobody needs to read it to its end.
+fn say(text: &str) -> std::io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
 }
 

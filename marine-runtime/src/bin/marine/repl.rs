@@ -15,7 +15,7 @@ use rustyline::{
 use serde_json::value::RawValue;
 
 use crate::{
-    Failure,
+    Failure, say,
     service::{Surroundings, progress},
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn run(
     };
     repl.restart()?;
     if !quiet && terminal {
-        println!("`help` lists the commands, Tab completes, Ctrl-D ends.");
+        say("`help` lists the commands, Tab completes, Ctrl-D ends.")?;
     }
     let mut editor: Editor<Names, DefaultHistory> = Editor::new()?;
     let history = env::var_os("HOME").map(|home| Path::new(&home).join(HISTORY));
@@ -74,7 +74,7 @@ pub(crate) fn run(
                     editor.add_history_entry(&line)?;
                 }
                 match repl.command(&line) {
-                    Ok(Some(answer)) => println!("{answer}"),
+                    Ok(Some(answer)) => say(&answer)?,
                     Ok(None) => break,
                     Err(error) if terminal => eprintln!("error: {error}"),
                     // A script that goes wrong is not gone on with.
