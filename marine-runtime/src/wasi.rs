@@ -286,5 +286,6 @@ fn core_type(letter: u8) -> CoreType {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

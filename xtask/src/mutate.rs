@@ -18,7 +18,11 @@ use marine_runtime::{
     module::{INTERFACE_SECTION, Outline, SDK_VERSION_SECTION},
 };
 
-use crate::{conformance::published_modules, random::Random, tidy::workspace_root};
+use crate::{
+    conformance::{PublishedModules, published_modules},
+    random::Random,
+    tidy::workspace_root,
+};
 
 /// Most bits that one mutation flips.
 const MAX_FLIPS: usize = 8;
@@ -119,7 +123,7 @@ pub fn mutate(arguments: &Arguments, mut progress: impl FnMut(&str)) -> Result<S
         .modules
         .clone()
         .unwrap_or_else(|| workspace_root().join("xtask/vectors/marine/published-modules.json.gz"));
-    let (modules, missing) = published_modules(Path::new(&list))?;
+    let PublishedModules { modules, missing } = published_modules(Path::new(&list))?;
     let wasmtime = Engine::wasmtime().map_err(|error| error.to_string())?;
     let engines = [Engine::wasmer(), wasmtime];
     let mut summary = Summary {

@@ -184,13 +184,19 @@ fn from_cargo(file: &PackageFile<'_>) -> Result<PathBuf, FetchError> {
     let output = ask(file, command)?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| unreachable(file, error.to_string()))?;
-    metadata["packages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|package| package["name"] == file.package)
-        .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
-        .map(Path::to_owned)
+    let packages = metadata
+        .get("packages")
+        .and_then(|packages| packages.as_array());
+    let named = |package: &&serde_json::Value| {
+        package.get("name").and_then(|name| name.as_str()) == Some(file.package)
+    };
+    let manifest = |package: &serde_json::Value| {
+        let path = package.get("manifest_path")?.as_str()?;
+        Some(Path::new(path).parent()?.to_owned())
+    };
+    packages
+        .and_then(|packages| packages.iter().find(named))
+        .and_then(manifest)
         .ok_or_else(|| unreachable(file, "cargo does not say where it is"))
 }
 

@@ -57,7 +57,6 @@ fn identifier(text: &str) -> Ident {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 

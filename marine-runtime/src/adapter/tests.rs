@@ -293,7 +293,7 @@ impl Numbers {
         let next = self.next();
         let length = next % if depth > 2 { 2 } else { 4 };
         match ty {
-            IType::Boolean => IValue::Boolean(next % 2 == 0),
+            IType::Boolean => IValue::Boolean(next.is_multiple_of(2)),
             IType::S8 => IValue::S8(next as i8),
             IType::S16 => IValue::S16(next as i16),
             IType::S32 => IValue::S32(next as i32),

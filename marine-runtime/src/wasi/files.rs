@@ -215,7 +215,7 @@ mod linux {
             let time = |time: Option<std::time::SystemTime>| match time {
                 None => Timespec {
                     tv_sec: 0,
-                    tv_nsec: rustix::fs::UTIME_OMIT.into(),
+                    tv_nsec: rustix::fs::UTIME_OMIT,
                 },
                 Some(time) => {
                     let since = time

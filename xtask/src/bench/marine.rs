@@ -203,13 +203,12 @@ impl Bench {
             let expected = reference.ask(request.clone())?;
             for worker in ours {
                 let answer = worker.ask(request.clone())?;
-                if answer["result"] != expected["result"] {
+                let (found, expected) = (answer.get("result"), expected.get("result"));
+                if found != expected {
                     return Err(format!(
-                        "{}: {} gives {}, the reference {}",
+                        "{}: {} gives {found:?}, the reference {expected:?}",
                         call.name,
-                        worker.name(),
-                        answer["result"],
-                        expected["result"]
+                        worker.name()
                     ));
                 }
             }
@@ -243,7 +242,7 @@ impl Bench {
                     }
                 }
             }
-            let times = samples.map(|samples| median(samples));
+            let times = samples.map(median);
             eprintln!("{}", load.name);
             figures.push(figures_of(load.name, Unit::Nanoseconds, times, load.wanted));
         }
@@ -285,7 +284,7 @@ impl Bench {
                 samples.push(worker.number(request.clone(), field)?);
             }
         }
-        Ok(samples.map(|samples| median(samples)))
+        Ok(samples.map(median))
     }
 }
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use marine_runtime::Engine;
 
-use self::service::Bytes;
 use super::{Report, read_text};
 
 /// Replays `files`; published modules are fetched for it.
@@ -46,18 +45,29 @@ pub fn read_published(file: &Path) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Titles and bytes of the distinct published modules that the records of `file` name, and why some
-/// of them cannot be had.
+/// Published modules, as far as they can be had.
+#[derive(Clone, Debug)]
+pub struct PublishedModules {
+    /// Their titles and bytes.
+    pub modules: Vec<(String, std::sync::Arc<[u8]>)>,
+    /// Why others are missing.
+    pub missing: Vec<String>,
+}
+
+/// The distinct published modules that the records of `file` name.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn published_modules(file: &Path) -> Result<(Vec<(String, Bytes)>, Vec<String>), String> {
+pub fn published_modules(file: &Path) -> Result<PublishedModules, String> {
     let document: published::Document = read(file)?;
     let mut report = Report::default();
     let modules = document.distinct(&mut report);
     let missing = report.skipped.into_iter().chain(report.failures);
     let missing = missing.map(|(title, reason)| format!("{title}: {reason}"));
-    Ok((modules, missing.collect()))
+    Ok(PublishedModules {
+        modules,
+        missing: missing.collect(),
+    })
 }
 
 fn engines() -> Result<Vec<Engine>, String> {

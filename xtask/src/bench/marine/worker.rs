@@ -54,8 +54,9 @@ impl Worker {
     /// Asks for something that is answered with a number in `field`.
     pub(super) fn number(&mut self, request: Value, field: &str) -> Result<f64, String> {
         let answer = self.ask(request)?;
-        answer[field]
-            .as_f64()
+        answer
+            .get(field)
+            .and_then(Value::as_f64)
             .ok_or_else(|| format!("{}: no {field} in {answer}", self.name))
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn replay(folder: &Path, stride: usize, report: &mut Report) -> Resul
         report.record(format!("ast on {name}"), ast(&mut service));
         for line in lines.iter().step_by(stride) {
             let record: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-            let title = format!("invoke of {} #{} on {name}", record["test"], record["seq"]);
+            let of = |field: &str| record.get(field).map(Value::to_string).unwrap_or_default();
+            let title = format!("invoke of {} #{} on {name}", of("test"), of("seq"));
             let outcome = records::read_call(&record).and_then(|read| {
                 let outcome = invoke(&mut service, &read)?;
                 records::check_outcome(&record, &read, &outcome)
