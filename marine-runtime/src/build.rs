@@ -1,4 +1,4 @@
-//! From the sources of modules to files that a service loads: cargo for `wasm32-wasip1`, then [`embed`](crate::embed).
+//! From the sources of modules to files that a service loads: cargo for `wasm32-wasip1`, then the interface sections.
 //!
 //! ```no_run
 //! use marine_runtime::build::{BuildOptions, build};
