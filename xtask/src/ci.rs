@@ -16,7 +16,8 @@ struct Step {
 }
 
 /// In the order in which they fail fastest. Programs of this workspace run as they were built last,
-/// by the tests at the end: `cargo run` would build most dependencies again, with other features.
+/// by the tests at the end: `cargo run` would build most dependencies again, with other features. The
+/// tests run with all features of the workspace together, so with both Wasm engines.
 const STEPS: &[Step] = &[
     Step {
         name: "format",
@@ -50,19 +51,6 @@ const STEPS: &[Step] = &[
     Step {
         name: "tests",
         command: &["cargo", "test", "--locked", "--workspace"],
-        environment: &[],
-    },
-    Step {
-        name: "tests of both engines",
-        command: &[
-            "cargo",
-            "test",
-            "--locked",
-            "-p",
-            "aquamarine-marine-runtime",
-            "--features",
-            "wasmtime,cli",
-        ],
         environment: &[],
     },
     Step {
