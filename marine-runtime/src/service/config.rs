@@ -245,28 +245,27 @@ impl ServiceConfig {
         Ok(())
     }
 
-    /// Completes environments and paths of the modules.
-    pub(super) fn resolve(&mut self) {
-        for module in &mut self.modules {
-            if let Some(id) = &self.service_id {
-                module.envs.insert("service_id".to_owned(), id.clone());
-            }
-            module.envs.extend(self.envs.clone());
-            for (name, folder) in &mut module.mapped_dirs {
-                *folder = self.working_dir.join(&*folder);
-                if module.expose_host_paths {
-                    module
-                        .envs
-                        .insert(name.clone(), folder.display().to_string());
-                }
-            }
-            if let Some(level) = log_level(&module.name) {
-                module.envs.insert("WASM_LOG".to_owned(), level);
-            }
-            module
-                .working_dir
-                .get_or_insert_with(|| self.working_dir.clone());
+    /// Completes environment and paths of a module. Once for each: paths would move further.
+    pub(super) fn resolve(&self, mut module: ModuleConfig) -> ModuleConfig {
+        if let Some(id) = &self.service_id {
+            module.envs.insert("service_id".to_owned(), id.clone());
         }
+        module.envs.extend(self.envs.clone());
+        for (name, folder) in &mut module.mapped_dirs {
+            *folder = self.working_dir.join(&*folder);
+            if module.expose_host_paths {
+                module
+                    .envs
+                    .insert(name.clone(), folder.display().to_string());
+            }
+        }
+        if let Some(level) = log_level(&module.name) {
+            module.envs.insert("WASM_LOG".to_owned(), level);
+        }
+        module
+            .working_dir
+            .get_or_insert_with(|| self.working_dir.clone());
+        module
     }
 }
 

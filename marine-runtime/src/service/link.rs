@@ -62,7 +62,8 @@ impl Blueprint {
         engine: &Engine,
     ) -> Result<Self, ServiceError> {
         config.check()?;
-        config.resolve();
+        let resolved = std::mem::take(&mut config.modules).into_iter();
+        config.modules = resolved.map(|module| config.resolve(module)).collect();
         let mut modules = Vec::with_capacity(config.modules.len());
         for module in &config.modules {
             modules.push(Prepared::new(
@@ -138,14 +139,11 @@ impl Blueprint {
         parameters: &SharedParameters,
     ) -> Result<(), ServiceError> {
         let mut config = self.config.clone();
-        config.modules.push(module);
+        let module = config.resolve(module);
+        config.modules.push(module.clone());
         config.check()?;
-        config.resolve();
-        let Some(module) = config.modules.last() else {
-            return Ok(());
-        };
-        let prepared = Prepared::new(module, &self.engine, config.allowed_binaries.as_deref())?;
-        create_folders(module)?;
+        let prepared = Prepared::new(&module, &self.engine, config.allowed_binaries.as_deref())?;
+        create_folders(&module)?;
         if let Some(linked) = linked {
             prepared.link(linked, &self.surroundings(control, parameters))?;
         }

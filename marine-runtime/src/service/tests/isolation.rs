@@ -427,3 +427,35 @@ fn threads_and_relaxed_simd_are_off() {
         }
     }
 }
+
+/// Loading one more module leaves the directories of the others where they are.
+#[test]
+fn modules_that_are_loaded_later_move_no_directories() {
+    for engine in engines() {
+        // A relative directory, as configurations have them.
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let relative = PathBuf::from(folder.path().file_name().unwrap());
+        let mut first = ModuleConfig::from_bytes("first", echo(false));
+        first.mapped_dirs.insert("/data".to_owned(), "data".into());
+        let mut config = ServiceConfig::new(vec![first]);
+        config.working_dir.clone_from(&relative);
+        let mut service = Service::new(config, &engine).unwrap();
+        let expected = relative.join("data").display().to_string();
+        for name in ["second", "third"] {
+            let module = ModuleConfig::from_bytes(name, echo(false));
+            service.load_module(module, None).unwrap();
+            assert_eq!(service.envs("first").unwrap()["/data"], expected);
+        }
+        assert_eq!(
+            call(&mut service, "text", "[\"a\"]").as_deref(),
+            Ok("\"a\"")
+        );
+        assert!(
+            service
+                .load_module(ModuleConfig::from_bytes("third", echo(false)), None)
+                .is_err()
+        );
+        service.unload_module("third").unwrap();
+        assert!(service.unload_module("third").is_err());
+    }
+}
