@@ -240,20 +240,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
     ) -> Result<String, ServiceError> {
-        self.run(
-            None,
-            function,
-            parameters,
-            deadline,
-            |module, exported| {
-                let fail = |source| arguments_error(module, function, source);
-                json::arguments_from_text(arguments, &exported.function, &*module.section)
-                    .map_err(fail)
-            },
-            |module, exported, values| {
-                json::result_to_text(&values, &exported.function, &*module.section)
-            },
-        )
+        self.run_text(None, function, arguments, parameters, deadline)
     }
 
     /// Calls a function of the facade with JSON documents. The result has lost the order of the
@@ -295,14 +282,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
     ) -> Result<Vec<IValue>, ServiceError> {
-        self.run(
-            None,
-            function,
-            parameters,
-            deadline,
-            |_, _| Ok(arguments.to_vec()),
-            |_, _, values| Ok(values),
-        )
+        self.run_values(None, function, arguments, parameters, deadline)
     }
 
     /// Calls a function of any module of the service: for tools and tests.
@@ -317,20 +297,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
     ) -> Result<String, ServiceError> {
-        self.run(
-            Some(module),
-            function,
-            parameters,
-            deadline,
-            |module, exported| {
-                let fail = |source| arguments_error(module, function, source);
-                json::arguments_from_text(arguments, &exported.function, &*module.section)
-                    .map_err(fail)
-            },
-            |module, exported, values| {
-                json::result_to_text(&values, &exported.function, &*module.section)
-            },
-        )
+        self.run_text(Some(module), function, arguments, parameters, deadline)
     }
 
     /// The same with interface values.
@@ -345,14 +312,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
     ) -> Result<Vec<IValue>, ServiceError> {
-        self.run(
-            Some(module),
-            function,
-            parameters,
-            deadline,
-            |_, _| Ok(arguments.to_vec()),
-            |_, _, values| Ok(values),
-        )
+        self.run_values(Some(module), function, arguments, parameters, deadline)
     }
 
     /// Loads one more module behind the others, which makes it the facade: for tools.
@@ -431,6 +391,50 @@ impl Service {
         let linked = self.blueprint.link(&self.control, &self.parameters);
         self.linked = Some(linked.map_err(|error| self.suspect_memory(error))?);
         Ok(())
+    }
+
+    /// A call with JSON text, of the facade if `module` is `None`.
+    fn run_text(
+        &mut self,
+        module: Option<&str>,
+        function: &str,
+        arguments: &str,
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<String, ServiceError> {
+        self.run(
+            module,
+            function,
+            parameters,
+            deadline,
+            |module, exported| {
+                let fail = |source| arguments_error(module, function, source);
+                json::arguments_from_text(arguments, &exported.function, &*module.section)
+                    .map_err(fail)
+            },
+            |module, exported, values| {
+                json::result_to_text(&values, &exported.function, &*module.section)
+            },
+        )
+    }
+
+    /// A call with interface values, of the facade if `module` is `None`.
+    fn run_values(
+        &mut self,
+        module: Option<&str>,
+        function: &str,
+        arguments: &[IValue],
+        parameters: &CallParameters,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<IValue>, ServiceError> {
+        self.run(
+            module,
+            function,
+            parameters,
+            deadline,
+            |_, _| Ok(arguments.to_vec()),
+            |_, _, values| Ok(values),
+        )
     }
 
     fn run<T>(

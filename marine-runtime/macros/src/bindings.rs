@@ -10,7 +10,7 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-use crate::stubs::Stubs;
+use crate::stubs::{Stubs, generated};
 
 /// `pub mod name = "file";`
 struct Binding {
@@ -67,19 +67,10 @@ fn module(binding: &Binding) -> Result<TokenStream> {
     let taken = ["Client", "INTERFACE"];
     let items = Stubs::new(&interface, &taken).client().map_err(fail)?;
     let tracked = tracked(&files).map_err(fail)?;
+    let allowed = generated();
     Ok(quote! {
         #(#attributes)*
-        #[allow(
-            clippy::all,
-            clippy::pedantic,
-            dead_code,
-            missing_docs,
-            non_camel_case_types,
-            non_snake_case,
-            unreachable_pub,
-            unused_qualifications,
-            reason = "generated: names are those of the interface"
-        )]
+        #allowed
         #visibility mod #name {
             #items
             #tracked

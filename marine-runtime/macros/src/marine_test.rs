@@ -17,7 +17,7 @@ use crate::{
     bindings::tracked,
     names::Scope,
     service::{TestedService, prepare},
-    stubs::Stubs,
+    stubs::{Stubs, generated},
 };
 
 /// Names in the modules of stubs that records cannot have.
@@ -254,19 +254,9 @@ fn several(services: &[(Ident, Choice)], place: &Place) -> Result<TokenStream> {
 }
 
 fn environment(items: &TokenStream) -> TokenStream {
+    let allowed = generated();
     quote! {
-        #[allow(
-            clippy::all,
-            clippy::pedantic,
-            dead_code,
-            missing_docs,
-            non_camel_case_types,
-            non_snake_case,
-            unreachable_pub,
-            unused_imports,
-            unused_qualifications,
-            reason = "generated: names are those of the interface"
-        )]
+        #allowed
         pub mod marine_test_env { #items }
     }
 }

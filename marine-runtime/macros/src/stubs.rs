@@ -314,3 +314,21 @@ impl<'a> Stubs<'a> {
         }
     }
 }
+
+/// The lints that generated code need not follow.
+pub(crate) fn generated() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            dead_code,
+            missing_docs,
+            non_camel_case_types,
+            non_snake_case,
+            unreachable_pub,
+            unused_imports,
+            unused_qualifications,
+            reason = "generated: names are those of the interface"
+        )]
+    }
+}

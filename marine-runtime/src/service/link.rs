@@ -463,12 +463,7 @@ impl Prepared {
                 let Some(function) = self.section.function(implementation.adapter) else {
                     continue;
                 };
-                let signature = raw_signature(function).map_err(|ty| ServiceError::Link {
-                    reason: format!(
-                        "module '{}' imports '{}' with the raw type {ty}, which is no core type",
-                        self.config.name, import.name
-                    ),
-                })?;
+                let signature = import_signature(&self.config.name, &import.name, function)?;
                 let own = Arc::clone(own);
                 let adapter = implementation.adapter;
                 let declared = import
@@ -618,8 +613,21 @@ fn interpret(
     Ok(())
 }
 
+/// The core type of the function `import` of a module.
+pub(super) fn import_signature(
+    module: &str,
+    import: &str,
+    function: &Function,
+) -> Result<CoreSignature, ServiceError> {
+    raw_signature(function).map_err(|ty| ServiceError::Link {
+        reason: format!(
+            "module '{module}' imports '{import}' with the raw type {ty}, which is no core type"
+        ),
+    })
+}
+
 /// The core type of a function whose interface type has only what is a core value.
-pub(super) fn raw_signature(function: &Function) -> Result<CoreSignature, String> {
+fn raw_signature(function: &Function) -> Result<CoreSignature, String> {
     let core = |ty: &IType| match ty {
         IType::S8 | IType::S16 | IType::S32 | IType::U8 | IType::U16 | IType::U32 | IType::I32 => {
             Ok(CoreType::I32)

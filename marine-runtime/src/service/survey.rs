@@ -1,6 +1,6 @@
 //! What linking a module finds, without an engine: for tools, and for bytes that nobody trusts.
 
-use super::{ServiceError, link::raw_signature};
+use super::{ServiceError, link::import_signature};
 use crate::{
     adapter::{CoreFunction, ExportPlan, ImportPlan},
     backend::FunctionId,
@@ -56,12 +56,7 @@ impl AdapterSurvey {
                 let Some(function) = section.function(implementation.adapter) else {
                     continue;
                 };
-                let signature = raw_signature(function).map_err(|ty| ServiceError::Link {
-                    reason: format!(
-                        "module '{name}' imports '{}' with the raw type {ty}, which is no core type",
-                        import.name
-                    ),
-                })?;
+                let signature = import_signature(name, &import.name, function)?;
                 let asked = outline
                     .imports()
                     .iter()

@@ -1,7 +1,7 @@
 //! What the replays of runs share: the inputs of a run, its outcome as the records show it, and
 //! comparisons that can be read.
 
-use aquavm::{Outcome, RunParameters};
+use aquavm::{Key, Outcome, RunParameters};
 use particle::data::{CallState, Data, Envelope, Provenance, State};
 use serde_json::{Value, json};
 
@@ -21,6 +21,30 @@ pub struct Call {
 }
 
 impl Call {
+    /// The parameters as the published interpreter takes them.
+    ///
+    /// # Errors
+    /// A key that is no raw one: it takes no other.
+    pub(crate) fn published_parameters(&self) -> Result<Value, String> {
+        let parameters = &self.parameters;
+        let Key::Raw { format, secret } = &parameters.key else {
+            return Err("the published interpreter needs the raw key".to_owned());
+        };
+        Ok(json!({
+            "init_peer_id": parameters.init_peer_id,
+            "current_peer_id": parameters.current_peer_id,
+            "timestamp": parameters.timestamp,
+            "ttl": parameters.ttl,
+            "key_format": format,
+            "secret_key_bytes": secret,
+            "particle_id": parameters.particle_id,
+            "air_size_limit": parameters.limits.script,
+            "particle_size_limit": parameters.limits.particle,
+            "call_result_size_limit": parameters.limits.call_result,
+            "hard_limit_enabled": parameters.limits.hard,
+        }))
+    }
+
     /// Runs the call natively.
     #[must_use]
     pub fn invoke(&self) -> Outcome<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aquavm::{Key, LimitFlags, Outcome};
+use aquavm::{LimitFlags, Outcome};
 use marine_runtime::{CallParameters, Service};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -84,27 +84,11 @@ fn ast(service: &mut Service) -> Result<(), String> {
 }
 
 fn invoke(service: &mut Service, record: &Call) -> Result<Outcome<Vec<u8>>, String> {
-    let parameters = &record.parameters;
-    let Key::Raw { format, secret } = &parameters.key else {
-        return Err("the record has no raw key".to_owned());
-    };
     let arguments = json!([
         record.script,
         record.previous,
         record.current,
-        {
-            "init_peer_id": parameters.init_peer_id,
-            "current_peer_id": parameters.current_peer_id,
-            "timestamp": parameters.timestamp,
-            "ttl": parameters.ttl,
-            "key_format": format,
-            "secret_key_bytes": secret,
-            "particle_id": parameters.particle_id,
-            "air_size_limit": parameters.limits.script,
-            "particle_size_limit": parameters.limits.particle,
-            "call_result_size_limit": parameters.limits.call_result,
-            "hard_limit_enabled": parameters.limits.hard,
-        },
+        record.published_parameters()?,
         record.results,
     ]);
     let returned = call(service, "invoke", &arguments, &CallParameters::default())?;

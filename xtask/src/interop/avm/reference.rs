@@ -8,7 +8,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use aquavm::{Key, LimitFlags, Outcome};
+use aquavm::{LimitFlags, Outcome};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
@@ -69,28 +69,12 @@ impl Reference {
     /// # Errors
     /// A driver that does not answer, or answers something else.
     pub(super) fn call(&mut self, call: &Call) -> Result<Ended, String> {
-        let parameters = &call.parameters;
-        let Key::Raw { format, secret } = &parameters.key else {
-            return Err("the driver needs the raw key".to_owned());
-        };
         let request = json!({
             "air": call.script,
             "prev_data": BASE64.encode(&call.previous),
             "data": BASE64.encode(&call.current),
             "call_results": BASE64.encode(&call.results),
-            "params": {
-                "init_peer_id": parameters.init_peer_id,
-                "current_peer_id": parameters.current_peer_id,
-                "timestamp": parameters.timestamp,
-                "ttl": parameters.ttl,
-                "key_format": format,
-                "secret_key_bytes": secret,
-                "particle_id": parameters.particle_id,
-                "air_size_limit": parameters.limits.script,
-                "particle_size_limit": parameters.limits.particle,
-                "call_result_size_limit": parameters.limits.call_result,
-                "hard_limit_enabled": parameters.limits.hard,
-            },
+            "params": call.published_parameters()?,
         });
         writeln!(self.input, "{request}").map_err(|error| format!("driver: {error}"))?;
         let response = self.receive()?;
