@@ -285,6 +285,9 @@ pub enum LambdaError {
     IterableMapKey,
 }
 
+/// How the machine passes an [`UncatchableError`] on: results that hardly ever hold one stay small.
+pub(crate) type Fatal = Box<UncatchableError>;
+
 /// An error that ends the run at once: the data contradict the script or each other, or the script
 /// breaks a rule that only shows when it runs.
 ///

@@ -50,6 +50,19 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Appends an array of canonical texts.
+pub(crate) fn write_array(out: &mut String, texts: &[&str]) {
+    out.reserve(texts.iter().map(|text| text.len() + 1).sum::<usize>() + 2);
+    out.push('[');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(text);
+    }
+    out.push(']');
+}
+
 /// Appends a float literal of a script.
 pub(crate) fn write_float(out: &mut String, number: f64) {
     match particle::value::print(&number) {

@@ -47,6 +47,7 @@ mod outcome;
 mod parameters;
 mod registers;
 mod requests;
+mod results;
 mod run;
 mod scope;
 mod script;

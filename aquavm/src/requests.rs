@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use crate::{
-    json::MessagePack,
     json::messagepack::{write_array_header, write_map_header, write_str, write_unsigned},
+    json::{self, MessagePack},
     outcome::{ArgumentTetraplet, CallRequest, CallResult, CallResults},
     value::Origin,
 };
@@ -19,10 +19,8 @@ pub(crate) struct Request<'r, 'x> {
     pub(crate) id: u32,
     pub(crate) service_id: &'r str,
     pub(crate) function_name: &'r str,
-    /// JSON array of the values.
-    pub(crate) arguments: &'r str,
     /// JSON texts of all arguments.
-    pub(crate) values: &'r [&'x str],
+    pub(crate) arguments: &'r [&'x str],
     /// Tetraplets of all arguments, one after the other.
     pub(crate) origins: &'r [&'x Origin<'x>],
     /// By argument: where its tetraplets end.
@@ -35,6 +33,11 @@ pub(crate) trait RequestSink {
 }
 
 impl<'r, 'x> Request<'r, 'x> {
+    /// At most how many bytes an encoded request takes besides arguments and tetraplets.
+    fn fixed_size(&self) -> usize {
+        self.service_id.len() + self.function_name.len() + 80
+    }
+
     /// The tetraplets of each argument.
     fn tetraplets(&self) -> impl ExactSizeIterator<Item = &'r [&'x Origin<'x>]> {
         let mut start = 0;
@@ -49,6 +52,8 @@ impl<'r, 'x> Request<'r, 'x> {
 
 impl RequestSink for BTreeMap<u32, CallRequest> {
     fn push(&mut self, request: Request<'_, '_>) {
+        let mut arguments = String::new();
+        json::write_array(&mut arguments, request.arguments);
         let tetraplets = request
             .tetraplets()
             .map(|group| group.iter().map(|origin| origin.tetraplet.into()).collect())
@@ -58,7 +63,7 @@ impl RequestSink for BTreeMap<u32, CallRequest> {
             CallRequest {
                 service_id: request.service_id.to_owned(),
                 function_name: request.function_name.to_owned(),
-                arguments: request.arguments.to_owned(),
+                arguments,
                 tetraplets,
             },
         );
@@ -114,7 +119,14 @@ impl RequestBytes {
 impl RequestSink for RequestBytes {
     fn push(&mut self, request: Request<'_, '_>) {
         self.count();
+        self.scratch.clear();
+        self.messagepack
+            .write_array(&mut self.scratch, request.arguments);
+        let arguments = self.scratch.len();
+        write_tetraplets(&mut self.scratch, request.tetraplets());
+        let (arguments, tetraplets) = self.scratch.split_at(arguments);
         let out = &mut self.bytes;
+        grow(out, self.scratch.len() + request.fixed_size());
         write_unsigned(out, u64::from(request.id));
         write_map_header(out, 4);
         write_str(out, "service_id");
@@ -122,14 +134,17 @@ impl RequestSink for RequestBytes {
         write_str(out, "function_name");
         write_str(out, request.function_name);
         write_str(out, "arguments");
-        self.scratch.clear();
-        self.messagepack
-            .write_array(&mut self.scratch, request.values);
-        write_bin(out, &self.scratch);
+        write_bin(out, arguments);
         write_str(out, "tetraplets");
-        self.scratch.clear();
-        write_tetraplets(&mut self.scratch, request.tetraplets());
-        write_bin(out, &self.scratch);
+        write_bin(out, tetraplets);
+    }
+}
+
+/// Makes room for `size` bytes. Doubling, which the vector does by itself, would take twice the
+/// memory of large requests.
+fn grow(out: &mut Vec<u8>, size: usize) {
+    if out.capacity() - out.len() < size {
+        out.reserve_exact(size + out.len() / 8);
     }
 }
 
@@ -277,7 +292,7 @@ pub fn encode_call_results(results: &CallResults) -> Vec<u8> {
         write_str(&mut out, &id.to_string());
         write_map_header(&mut out, 2);
         write_str(&mut out, "ret_code");
-        crate::json::messagepack::write_signed(&mut out, i64::from(result.ret_code));
+        json::messagepack::write_signed(&mut out, i64::from(result.ret_code));
         write_str(&mut out, "result");
         write_str(&mut out, &result.result);
     }
@@ -351,8 +366,7 @@ mod tests {
                         id,
                         service_id: "service",
                         function_name: "function",
-                        arguments: r#"[1,[],{"a":-2.5}]"#,
-                        values: &["1", "[]", r#"{"a":-2.5}"#],
+                        arguments: &["1", "[]", r#"{"a":-2.5}"#],
                         origins: &[origin, origin, origin],
                         ends: &[1, 1, 3],
                     });

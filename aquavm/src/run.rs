@@ -1,10 +1,6 @@
 //! One run, from bytes to bytes.
 
-use std::{
-    borrow::{Borrow, Cow},
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use bumpalo::Bump;
 use particle::{
@@ -20,7 +16,8 @@ use crate::{
     error::{FarewellError, PreparationError, UncatchableError},
     outcome::{CallRequest, CallResults, LimitFlags, Outcome},
     parameters::{Key, RunParameters},
-    requests::{RequestBytes, RequestSink, decode_call_results},
+    requests::{RequestBytes, RequestSink},
+    results::{Answer, Answers},
     script::{Program, Script},
     vm::{self, Abort, Inputs},
 };
@@ -49,7 +46,7 @@ pub fn step(
         |requests| requests,
         BTreeMap::new(),
         || Ok(script.program()),
-        || Ok(Cow::Borrowed(results)),
+        || Ok(results.into()),
     )
 }
 
@@ -111,11 +108,7 @@ fn invoke_with<'s, P: Borrow<Program<'s>>>(
         RequestBytes::into_bytes,
         Vec::new(),
         parse,
-        || {
-            decode_call_results(call_results)
-                .map(Cow::Owned)
-                .map_err(|reason| PreparationError::CallResults { reason })
-        },
+        || Answers::decode(call_results).map_err(|reason| PreparationError::CallResults { reason }),
     )
 }
 
@@ -169,7 +162,7 @@ impl Run<'_> {
         finish: impl FnOnce(S) -> R,
         nothing: R,
         script: impl FnOnce() -> Result<P, PreparationError>,
-        results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
+        results: impl FnOnce() -> Result<Answers<'c>, PreparationError>,
     ) -> Outcome<R> {
         let mut flags = LimitFlags::default();
         let ended = self.phases(&mut sink, &mut flags, script, results);
@@ -207,7 +200,7 @@ impl Run<'_> {
         sink: &mut dyn RequestSink,
         flags: &mut LimitFlags,
         script: impl FnOnce() -> Result<P, PreparationError>,
-        results: impl FnOnce() -> Result<Cow<'c, CallResults>, PreparationError>,
+        results: impl FnOnce() -> Result<Answers<'c>, PreparationError>,
     ) -> Result<Ended, Failure> {
         let parameters = self.parameters;
         self.check_sizes(flags)?;
@@ -239,7 +232,7 @@ impl Run<'_> {
         let results = results()?;
         let limit = parameters.limits.call_result;
         if results
-            .values()
+            .iter()
             .any(|result| result.result.len() as u64 > limit)
         {
             flags.call_result = true;
@@ -284,10 +277,10 @@ impl Run<'_> {
 
         let (ret_code, error_message) = match &finished.error {
             Some(error) => (error.code(), error.to_string()),
-            None if finished.unused_results.is_empty() => (0, String::new()),
+            None if results.unused().next().is_none() => (0, String::new()),
             None => {
                 let error = FarewellError::UnprocessedCallResult {
-                    results: dump_results(&results, &finished.unused_results),
+                    results: dump_results(results.unused()),
                 };
                 (error.code(), error.to_string())
             }
@@ -462,18 +455,15 @@ fn merge_stores<'a>(stores: &mut CidInfo<'a>, newer: CidInfo<'a>) {
 }
 
 /// Readable form of results that no call waits for.
-fn dump_results(results: &CallResults, unused: &[u32]) -> String {
+fn dump_results<'a>(unused: impl Iterator<Item = &'a Answer<'a>>) -> String {
     let mut text = String::from("{");
-    for (index, id) in unused.iter().enumerate() {
-        let Some(result) = results.get(id) else {
-            continue;
-        };
+    for (index, answer) in unused.enumerate() {
         if index > 0 {
             text.push_str(", ");
         }
         text.push_str(&format!(
-            "\"{id}\": CallServiceResult {{ ret_code: {}, result: {:?} }}",
-            result.ret_code, result.result
+            "\"{}\": CallServiceResult {{ ret_code: {}, result: {:?} }}",
+            answer.id, answer.ret_code, answer.result
         ));
     }
     text.push('}');

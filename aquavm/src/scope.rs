@@ -61,6 +61,7 @@ impl<V> Scopes<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Found<&V> {
         match self.top(slot) {
             Some(top) if self.is_allowed(top.depth) => match &top.value {
@@ -72,20 +73,24 @@ impl<V> Scopes<V> {
     }
 
     /// Whether [`Scopes::set`] would succeed.
+    #[inline]
     pub(crate) fn may_set(&self, slot: Slot) -> bool {
         self.depth > 0 || self.top(slot).is_none_or(|top| top.value.is_none())
     }
 
+    #[inline]
     fn top(&self, slot: Slot) -> Option<&Cell<V>> {
         let place = self.tops.get(slot as usize)?.checked_sub(1)?;
         self.cells.get(place as usize)
     }
 
+    #[inline]
     fn top_mut(&mut self, slot: Slot) -> Option<&mut Cell<V>> {
         let place = self.tops.get(slot as usize)?.checked_sub(1)?;
         self.cells.get_mut(place as usize)
     }
 
+    #[inline]
     fn push(&mut self, slot: Slot, value: Option<V>) {
         let Some(top) = self.tops.get_mut(slot as usize) else {
             return;
@@ -109,6 +114,7 @@ impl<V> Scopes<V> {
     }
 
     /// Removes the top cell; the depth that it had.
+    #[inline]
     fn pop(&mut self, slot: Slot) -> Option<u32> {
         let top = self.tops.get_mut(slot as usize)?;
         let cell = self.cells.get_mut(top.checked_sub(1)? as usize)?;
@@ -117,6 +123,7 @@ impl<V> Scopes<V> {
         Some(cell.depth)
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, slot: Slot, value: V) -> Result<(), Shadowing> {
         if !self.may_set(slot) {
             return Err(Shadowing);
@@ -188,6 +195,7 @@ impl<V> Scopes<V> {
         }
     }
 
+    #[inline]
     fn allow(&mut self, depth: u32, allowed: bool) {
         let depth = depth as usize;
         if self.allowed.len() <= depth {
@@ -198,6 +206,7 @@ impl<V> Scopes<V> {
         }
     }
 
+    #[inline]
     fn is_allowed(&self, depth: u32) -> bool {
         self.allowed.get(depth as usize).copied().unwrap_or(false)
     }

@@ -229,6 +229,7 @@ impl<'s> Program<'s> {
         Ok(compile::compile(&ast))
     }
 
+    #[inline]
     pub(crate) fn op(&self, id: OpId) -> Op {
         self.ops.get(id as usize).copied().unwrap_or(Op::Null)
     }
@@ -238,6 +239,7 @@ impl<'s> Program<'s> {
         self.codes.get(index as usize).copied().unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn operand(&self, index: u32) -> Operand {
         self.operands
             .get(index as usize)
@@ -245,6 +247,7 @@ impl<'s> Program<'s> {
             .unwrap_or(Operand::Ttl)
     }
 
+    #[inline]
     pub(crate) fn lens(&self, id: LensId) -> Lens {
         let index = id.0.get() as usize - 1;
         self.lenses.get(index).copied().unwrap_or(Lens {
@@ -254,6 +257,7 @@ impl<'s> Program<'s> {
     }
 
     /// The accessors of a path; `None` for `.length`.
+    #[inline]
     pub(crate) fn path(&self, id: LensId) -> Option<&[LensStep]> {
         let (start, end) = self.lens(id).path?;
         self.steps.get(start as usize..end as usize)
@@ -263,6 +267,7 @@ impl<'s> Program<'s> {
         self.resolve(self.lens(id).text)
     }
 
+    #[inline]
     pub(crate) fn resolve(&self, text: TextRef) -> &str {
         let source: &str = if text.pooled { &self.pool } else { &self.text };
         source
@@ -286,6 +291,7 @@ impl<'s> Program<'s> {
         self.scope_parents.len()
     }
 
+    #[inline]
     pub(crate) fn scope_parent(&self, scope: u32) -> u32 {
         self.scope_parents.get(scope as usize).copied().unwrap_or(0)
     }

@@ -38,6 +38,7 @@ pub(crate) struct Cursor {
 impl<'x> Stream<'x> {
     /// Adds a value: one that was found, with its generation and whose it is, or a fresh one. With
     /// it there may be at most `limit` values.
+    #[inline]
     pub(crate) fn add(
         &mut self,
         value: Aggregate<'x>,
@@ -93,7 +94,7 @@ impl<'x> Stream<'x> {
     }
 
     /// Numbers the generations: the previous ones from 0, then the current, then the new ones.
-    pub(crate) fn compactify(self, merge: &mut Merge<'_>) -> Result<(), MergeError> {
+    pub(crate) fn compactify(self, merge: &mut Merge<'_>) -> Result<(), Box<MergeError>> {
         let generations = self
             .previous
             .iter()
@@ -130,6 +131,7 @@ impl<'x> Stream<'x> {
 }
 
 impl<'x> Generations<'x> {
+    #[inline]
     fn add(&mut self, generation: u32, value: Aggregate<'x>) {
         match self
             .filled
@@ -183,12 +185,14 @@ impl<'x> Streams<'x> {
     }
 
     /// The stream of that name in the innermost scope around the place.
+    #[inline]
     pub(crate) fn get(&self, program: &Program<'_>, stream: StreamRef) -> Option<&Stream<'x>> {
         let index = self.find(program, stream)?;
         let entries = self.by_name.get(stream.slot as usize)?;
         entries.get(index).map(|entry| &entry.stream)
     }
 
+    #[inline]
     pub(crate) fn get_mut(
         &mut self,
         program: &Program<'_>,
@@ -200,6 +204,7 @@ impl<'x> Streams<'x> {
     }
 
     /// Like [`Streams::get_mut`], but makes the global stream where there is none.
+    #[inline]
     pub(crate) fn get_or_create(
         &mut self,
         program: &Program<'_>,
@@ -262,6 +267,7 @@ impl<'x> Streams<'x> {
         self.by_name.into_iter().flatten().map(|entry| entry.stream)
     }
 
+    #[inline]
     fn find(&self, program: &Program<'_>, stream: StreamRef) -> Option<usize> {
         let entries = self.by_name.get(stream.slot as usize)?;
         let mut scope = stream.scope;
@@ -298,7 +304,7 @@ mod tests {
             .values()
             .map(|value| match value.value {
                 Json::Text(text) => text.to_owned(),
-                Json::Stored(_) => String::new(),
+                Json::Late(_) => String::new(),
             })
             .collect()
     }

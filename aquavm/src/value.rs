@@ -13,23 +13,34 @@ use particle::{
     value::{normalize, push_string},
 };
 
-use crate::{error::UncatchableError, json};
+use crate::{
+    error::{Fatal, UncatchableError},
+    json,
+};
 
 /// A JSON value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Json<'x> {
     /// Canonical text.
     Text(&'x str),
-    /// The text of a store, which nobody looked into so far.
-    Stored(&'x StoredValue<'x>),
+    /// A value whose canonical text is made when somebody asks for it.
+    Late(&'x Late<'x>),
 }
 
-/// A text of a store, canonical or not, and its CID.
+/// See [`Json::Late`].
 #[derive(Debug)]
-pub(crate) struct StoredValue<'x> {
-    text: &'x str,
-    cid: &'x str,
-    canonical: Cell<Option<&'x str>>,
+pub(crate) struct Late<'x> {
+    source: Source<'x>,
+    text: Cell<Option<&'x str>>,
+}
+
+/// What a text is made of.
+#[derive(Debug)]
+enum Source<'x> {
+    /// A text of a store, canonical or not, and its CID.
+    Store { text: &'x str, cid: &'x str },
+    /// A pair of a map: canonical texts.
+    Pair { key: &'x str, value: &'x str },
 }
 
 /// A tetraplet and, once somebody asked for it, its CID.
@@ -94,42 +105,70 @@ struct MapKey<'x> {
 
 impl<'x> Json<'x> {
     pub(crate) fn stored(arena: &'x Bump, cid: &'x str, text: &'x str) -> Self {
-        Self::Stored(arena.alloc(StoredValue {
-            text,
-            cid,
-            canonical: Cell::new(None),
+        Self::late(arena, Source::Store { text, cid })
+    }
+
+    /// The pair `{"key": …, "value": …}` of two canonical texts.
+    pub(crate) fn pair(arena: &'x Bump, key: &'x str, value: &'x str) -> Self {
+        Self::late(arena, Source::Pair { key, value })
+    }
+
+    #[inline]
+    fn late(arena: &'x Bump, source: Source<'x>) -> Self {
+        Self::Late(arena.alloc(Late {
+            source,
+            text: Cell::new(None),
         }))
     }
 
     /// The canonical text.
-    pub(crate) fn text(self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
-        let stored = match self {
+    #[inline]
+    pub(crate) fn text(self, arena: &'x Bump) -> Result<&'x str, Fatal> {
+        let late = match self {
             Self::Text(text) => return Ok(text),
-            Self::Stored(stored) => stored,
+            Self::Late(late) => late,
         };
-        if let Some(text) = stored.canonical.get() {
+        if let Some(text) = late.text.get() {
             return Ok(text);
         }
-        let text = canonical_text(arena, stored.text).map_err(|error| {
-            UncatchableError::ValueIsNotJson {
-                cid: stored.cid.to_owned(),
-                reason: error.to_string(),
+        let text = match late.source {
+            Source::Store { text, cid } => {
+                canonical_text(arena, text).map_err(|error| UncatchableError::ValueIsNotJson {
+                    cid: cid.to_owned(),
+                    reason: error.to_string(),
+                })?
             }
-        })?;
-        stored.canonical.set(Some(text));
+            Source::Pair { key, value } => {
+                concat(arena, &["{\"key\":", key, ",\"value\":", value, "}"])
+            }
+        };
+        late.text.set(Some(text));
         Ok(text)
+    }
+
+    /// Key and value of a pair, both as JSON texts.
+    #[inline]
+    fn key_and_value(self, arena: &'x Bump) -> Result<(&'x str, &'x str), Fatal> {
+        match self {
+            Self::Late(Late {
+                source: Source::Pair { key, value },
+                ..
+            }) => Ok((key, value)),
+            _ => split_pair(self.text(arena)?),
+        }
     }
 
     /// The CID of the canonical text, where it is known.
     pub(crate) fn known_cid(self) -> Option<&'x str> {
         match self {
-            Self::Stored(stored)
-                if stored
-                    .canonical
-                    .get()
-                    .is_some_and(|text| std::ptr::eq(text, stored.text)) =>
+            Self::Late(Late {
+                source: Source::Store { text, cid },
+                text: canonical,
+            }) if canonical
+                .get()
+                .is_some_and(|canonical| std::ptr::eq(canonical, *text)) =>
             {
-                Some(stored.cid)
+                Some(cid)
             }
             _ => None,
         }
@@ -163,6 +202,7 @@ impl<'x> Origin<'x> {
     }
 
     /// The elements of `array`, which has this tetraplet.
+    #[inline]
     pub(crate) fn elements(&self, arena: &'x Bump, array: &'x str) -> &'x Elements<'x> {
         if let Some(elements) = self.elements.get()
             && std::ptr::eq(elements.array, array)
@@ -205,6 +245,7 @@ impl<'x> Origin<'x> {
 
 impl<'x> Elements<'x> {
     /// The tetraplet of an element of the array with the tetraplet `array`.
+    #[inline]
     pub(crate) fn origin(
         &self,
         arena: &'x Bump,
@@ -228,6 +269,7 @@ impl<'x> Elements<'x> {
 impl<'x> Aggregate<'x> {
     /// Keeps of the tetraplet what values of this provenance keep: a literal its peer, a canon
     /// value its peer and lens.
+    #[inline]
     pub(crate) fn squeezed(
         arena: &'x Bump,
         value: Json<'x>,
@@ -281,7 +323,8 @@ impl<'x> Canon<'x> {
     }
 
     /// The elements as a JSON array.
-    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
+    #[inline]
+    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, Fatal> {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
@@ -302,12 +345,12 @@ impl<'x> Canon<'x> {
 
 impl<'x> CanonMap<'x> {
     /// Splits the pairs.
-    pub(crate) fn new(arena: &'x Bump, canon: &'x Canon<'x>) -> Result<Self, UncatchableError> {
+    pub(crate) fn new(arena: &'x Bump, canon: &'x Canon<'x>) -> Result<Self, Fatal> {
         let mut keys: Vec<MapKey<'x>> = Vec::new();
         let mut index: HashMap<&'x str, u32> = HashMap::new();
         let mut key_of = Vec::with_capacity(canon.elements.len());
         for element in canon.elements {
-            let (text, _) = split_pair(element.value.text(arena)?)?;
+            let (text, _) = element.value.key_and_value(arena)?;
             let entry = *index.entry(text).or_insert_with(|| {
                 let (start, end) = (0, 0);
                 keys.push(MapKey { text, start, end });
@@ -358,24 +401,16 @@ impl<'x> CanonMap<'x> {
     }
 
     /// A pair's value.
-    pub(crate) fn value(
-        &self,
-        arena: &'x Bump,
-        position: u32,
-    ) -> Result<Option<&'x str>, UncatchableError> {
+    pub(crate) fn value(&self, arena: &'x Bump, position: u32) -> Result<Option<&'x str>, Fatal> {
         let Some(element) = self.canon.elements.get(position as usize) else {
             return Ok(None);
         };
-        let (_, value) = split_pair(element.value.text(arena)?)?;
+        let (_, value) = element.value.key_and_value(arena)?;
         Ok(Some(value))
     }
 
     /// The values of a key as a JSON array.
-    pub(crate) fn values_text(
-        &self,
-        arena: &'x Bump,
-        key: &str,
-    ) -> Result<&'x str, UncatchableError> {
+    pub(crate) fn values_text(&self, arena: &'x Bump, key: &str) -> Result<&'x str, Fatal> {
         let mut text = bumpalo::collections::String::new_in(arena);
         self.push_values(arena, &mut text, self.pairs(key))?;
         Ok(text.into_bump_str())
@@ -393,7 +428,8 @@ impl<'x> CanonMap<'x> {
     }
 
     /// The map as a JSON object: key to the array of its values.
-    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, UncatchableError> {
+    #[inline]
+    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, Fatal> {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
@@ -438,7 +474,7 @@ impl<'x> CanonMap<'x> {
         arena: &'x Bump,
         text: &mut bumpalo::collections::String<'_>,
         positions: &[u32],
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         text.push('[');
         for (index, &position) in positions.iter().enumerate() {
             if index > 0 {
@@ -455,11 +491,11 @@ impl<'x> CanonMap<'x> {
 pub(crate) fn map_to_object<'x>(
     arena: &'x Bump,
     pairs: impl Iterator<Item = Aggregate<'x>>,
-) -> Result<&'x str, UncatchableError> {
+) -> Result<&'x str, Fatal> {
     let mut fields: Vec<(&'x str, &'x str)> = Vec::new();
     let mut seen: hashbrown::HashSet<&'x str> = hashbrown::HashSet::new();
     for pair in pairs {
-        let (key, value) = split_pair(pair.value.text(arena)?)?;
+        let (key, value) = pair.value.key_and_value(arena)?;
         let name = field_name(arena, key);
         if seen.insert(name) {
             fields.push((name, value));
@@ -521,7 +557,7 @@ pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
 }
 
 /// Key and value of a pair, both as JSON texts.
-fn split_pair(text: &str) -> Result<(&str, &str), UncatchableError> {
+fn split_pair(text: &str) -> Result<(&str, &str), Fatal> {
     if let Some(pair) = json::written_pair(text).filter(|(key, _)| is_map_key(key)) {
         return Ok(pair);
     }

@@ -24,11 +24,11 @@ use particle::{
 };
 
 use crate::{
-    error::{CatchableError, UncatchableError},
-    outcome::CallResults,
+    error::{CatchableError, Fatal, UncatchableError},
     parameters::{Compat, Limits, Policy, RunParameters},
     registers::{Place, Registers},
     requests::RequestSink,
+    results::Answers,
     scope::{Corrupted, Scopes},
     script::{Op, OpId, Program, Slot},
     stream::Streams,
@@ -47,7 +47,7 @@ pub(crate) struct Inputs<'x> {
     pub(crate) stores: CidInfo<'x>,
     /// The largest call id issued so far.
     pub(crate) last_call_id: u32,
-    pub(crate) results: &'x CallResults,
+    pub(crate) results: &'x Answers<'x>,
     pub(crate) requests: &'x mut dyn RequestSink,
     /// Set where the run is watched.
     pub(crate) watch: Option<Watch<'x>>,
@@ -63,8 +63,6 @@ pub(crate) struct Finished<'x> {
     /// What this peer is to sign.
     pub(crate) own_cids: Vec<&'x str>,
     pub(crate) next_peers: BTreeSet<&'x str>,
-    /// Ids of the results that no call waited for.
-    pub(crate) unused_results: Vec<u32>,
     pub(crate) watch: Option<Watch<'x>>,
 }
 
@@ -82,7 +80,7 @@ pub(crate) enum Abort {
 #[derive(Debug)]
 enum Stop {
     Catchable(Box<CatchableError>),
-    Uncatchable(Box<UncatchableError>),
+    Uncatchable(Fatal),
 }
 
 /// What comes after an instruction's first step.
@@ -140,8 +138,7 @@ struct Vm<'x> {
     arena: &'x Bump,
     merge: Merge<'x>,
     stores: CidInfo<'x>,
-    results: &'x CallResults,
-    used_results: BTreeSet<u32>,
+    results: &'x Answers<'x>,
     requests: &'x mut dyn RequestSink,
     last_call_id: u32,
     own_cids: Vec<&'x str>,
@@ -169,9 +166,10 @@ struct Vm<'x> {
     call_origin: Option<&'x Origin<'x>>,
     /// Tetraplet of the last call: loops make the same call again and again.
     recent_call: Option<&'x Origin<'x>>,
-    /// Arguments of the call that is being executed: the JSON array, and their texts.
-    arguments: String,
+    /// Texts of the arguments of the call that is being executed.
     argument_texts: Vec<&'x str>,
+    /// Their JSON array, where it is hashed.
+    arguments: String,
     /// JSON text of the content whose CID is made.
     scratch: Vec<u8>,
     /// Whether they are all known.
@@ -184,16 +182,15 @@ struct Vm<'x> {
 
 /// Executes the script.
 pub(crate) fn execute(inputs: Inputs<'_>) -> Result<Finished<'_>, Abort> {
-    let results = inputs.results;
     let mut vm = Vm::new(inputs);
-    let error = vm.run().map_err(Abort::Uncatchable)?;
+    let error = vm.run().map_err(|error| Abort::Uncatchable(*error))?;
     let Vm {
         mut merge, streams, ..
     } = vm;
     for stream in streams.into_all() {
         stream
             .compactify(&mut merge)
-            .map_err(|error| Abort::Compactification(UncatchableError::Compactification(error)))?;
+            .map_err(|error| Abort::Compactification(UncatchableError::Compactification(*error)))?;
     }
     Ok(Finished {
         error,
@@ -203,11 +200,6 @@ pub(crate) fn execute(inputs: Inputs<'_>) -> Result<Finished<'_>, Abort> {
         own_cids: vm.own_cids,
         next_peers: vm.next_peers,
         watch: vm.watch,
-        unused_results: results
-            .keys()
-            .filter(|id| !vm.used_results.contains(id))
-            .copied()
-            .collect(),
     })
 }
 
@@ -227,7 +219,6 @@ impl<'x> Vm<'x> {
             merge: Merge::new(inputs.previous, inputs.current),
             stores: inputs.stores,
             results: inputs.results,
-            used_results: BTreeSet::new(),
             requests: inputs.requests,
             last_call_id: inputs.last_call_id,
             own_cids: Vec::new(),
@@ -247,8 +238,8 @@ impl<'x> Vm<'x> {
             frames: Vec::new(),
             call_origin: None,
             recent_call: None,
-            arguments: String::new(),
             argument_texts: Vec::new(),
+            arguments: String::new(),
             scratch: Vec::new(),
             arguments_known: false,
             limits: parameters.limits,
@@ -259,14 +250,14 @@ impl<'x> Vm<'x> {
     }
 
     /// Executes from the root; the result is the error that reached it.
-    fn run(&mut self) -> Result<Option<Rc<CatchableError>>, UncatchableError> {
+    fn run(&mut self) -> Result<Option<Rc<CatchableError>>, Fatal> {
         let mut op = 0;
         loop {
             let before = self.before();
             let mut flow = self.enter(op)?;
             let limit = self.limits.trace;
             if self.merge.position() > limit {
-                return Err(self.trace_error(op, MergeError::TooLong { limit }));
+                return Err(self.trace_error(op, MergeError::TooLong { limit }.into()));
             }
             if self.watched(op, before)? {
                 return Ok(None);
@@ -288,7 +279,7 @@ impl<'x> Vm<'x> {
     }
 
     /// Starts an instruction.
-    fn enter(&mut self, id: OpId) -> Result<Flow, UncatchableError> {
+    fn enter(&mut self, id: OpId) -> Result<Flow, Fatal> {
         let op = self.program.op(id);
         let first = id + 1;
         let flow = match op {
@@ -358,7 +349,7 @@ impl<'x> Vm<'x> {
         match flow {
             Ok(flow) => Ok(flow),
             Err(Stop::Catchable(error)) => Ok(self.failed(id, op, Rc::new(*error))),
-            Err(Stop::Uncatchable(error)) => Err(*error),
+            Err(Stop::Uncatchable(error)) => Err(error),
         }
     }
 
@@ -385,7 +376,7 @@ impl<'x> Vm<'x> {
         &mut self,
         frame: Frame<'x>,
         error: Option<Rc<CatchableError>>,
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         match frame {
             Frame::Seq { right } => Ok(match error {
                 None if self.complete => Flow::Enter(right),
@@ -421,7 +412,8 @@ impl<'x> Vm<'x> {
                     return Err(UncatchableError::ScopesCorrupted {
                         name: self.program.name(slot).to_owned(),
                         depth,
-                    });
+                    }
+                    .into());
                 }
                 Ok(ended(error))
             }
@@ -432,7 +424,7 @@ impl<'x> Vm<'x> {
                 };
                 match closed {
                     Err(error_of_closing) if error.is_none() => {
-                        Err(UncatchableError::Compactification(error_of_closing))
+                        Err(UncatchableError::Compactification(*error_of_closing).into())
                     }
                     _ => Ok(ended(error)),
                 }
@@ -447,11 +439,13 @@ impl<'x> Vm<'x> {
     }
 
     /// The error of a merge at an instruction.
-    fn trace_error(&self, op: OpId, source: MergeError) -> UncatchableError {
-        UncatchableError::Trace {
+    #[cold]
+    #[expect(clippy::boxed_local, reason = "as `map_err` hands it over")]
+    fn trace_error(&self, op: OpId, source: Box<MergeError>) -> Fatal {
+        Box::new(UncatchableError::Trace {
             instruction: self.program.instruction_text(op),
-            source,
-        }
+            source: *source,
+        })
     }
 
     fn name(&self, slot: Slot) -> String {
@@ -476,6 +470,12 @@ impl Stop {
 impl From<CatchableError> for Stop {
     fn from(error: CatchableError) -> Self {
         Self::Catchable(Box::new(error))
+    }
+}
+
+impl From<Fatal> for Stop {
+    fn from(error: Fatal) -> Self {
+        Self::Uncatchable(error)
     }
 }
 

@@ -65,7 +65,8 @@ pub struct Merge<'a> {
 struct Input<'a> {
     trace: &'a [State<'a>],
     slider: Slider,
-    positions: Positions,
+    /// Only folds of the trace ask for positions, so without any there are none.
+    positions: Option<Positions>,
 }
 
 /// A `par` that is being executed.
@@ -100,6 +101,7 @@ impl<'a> Merge<'a> {
 
     /// Number of states of the result so far: the position of the next one.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> u32 {
         self.result.len() as u32
     }
@@ -124,11 +126,13 @@ impl<'a> Merge<'a> {
 
     /// Position of the state of the current trace that the next instruction takes.
     #[must_use]
+    #[inline]
     pub fn next_in_current(&self) -> Option<u32> {
         self.current.slider.peek()
     }
 
     /// Appends a state.
+    #[inline]
     pub fn push(&mut self, state: State<'a>) {
         self.result.push(state);
     }
@@ -137,7 +141,8 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// There is no state at that position, or none with a generation.
-    pub fn set_generation(&mut self, position: u32, number: u32) -> Result<(), MergeError> {
+    #[inline]
+    pub fn set_generation(&mut self, position: u32, number: u32) -> Result<(), Box<MergeError>> {
         match self.result.get_mut(position as usize) {
             Some(State::Ap(generations @ Generations::One(_))) => {
                 *generations = Generations::One(number);
@@ -150,8 +155,9 @@ impl<'a> Merge<'a> {
             Some(state) => Err(MergeError::NoGeneration {
                 state: DumpState(state).to_string(),
                 position,
-            }),
-            None => Err(MergeError::InvalidPosition { position }),
+            }
+            .into()),
+            None => Err(MergeError::InvalidPosition { position }.into()),
         }
     }
 
@@ -159,16 +165,17 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The states are no states of calls, or contradict each other.
-    pub fn call_start(&mut self) -> Result<Option<Met<CallState<'a>>>, MergeError> {
+    #[inline]
+    pub fn call_start(&mut self) -> Result<Option<Met<CallState<'a>>>, Box<MergeError>> {
         let (previous, current) = self.take();
         let met = match (previous, current) {
             (None, None) => return Ok(None),
             (Some(At(State::Call(state), at)), None) => {
-                self.previous.positions.insert(self.result.len(), at);
+                self.previous.found(self.result.len(), at);
                 met(*state, Source::Previous)
             }
             (None, Some(At(State::Call(state), at))) => {
-                self.current.positions.insert(self.result.len(), at);
+                self.current.found(self.result.len(), at);
                 met(*state, Source::Current)
             }
             (
@@ -182,10 +189,10 @@ impl<'a> Merge<'a> {
                 };
                 let new = self.result.len();
                 if scheme != Scheme::Current {
-                    self.previous.positions.insert(new, previous_at);
+                    self.previous.found(new, previous_at);
                 }
                 if scheme != Scheme::Previous {
-                    self.current.positions.insert(new, current_at);
+                    self.current.found(new, current_at);
                 }
                 let source = match scheme {
                     Scheme::Current => Source::Current,
@@ -205,7 +212,8 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The states are no states of `ap`, or have no usable generation.
-    pub fn ap_start(&mut self) -> Result<Option<Met<u32>>, MergeError> {
+    #[inline]
+    pub fn ap_start(&mut self) -> Result<Option<Met<u32>>, Box<MergeError>> {
         let (previous, current) = self.take();
         let (generations, source) = match (&previous, &current) {
             (None, None) => return Ok(None),
@@ -218,15 +226,16 @@ impl<'a> Merge<'a> {
         let Generations::One(generation) = *generations else {
             return Err(MergeError::GenerationCount {
                 generations: generations.as_slice().to_vec(),
-            });
+            }
+            .into());
         };
         let new = self.result.len();
         let (previous, current) = (previous.map(|found| found.1), current.map(|found| found.1));
         if let Some(at) = previous {
-            self.previous.positions.insert(new, at);
+            self.previous.found(new, at);
         }
         if let Some(at) = current {
-            self.current.positions.insert(new, at);
+            self.current.found(new, at);
         }
         self.check_generation(generation, source)?;
         Ok(Some(met(generation, source)))
@@ -236,7 +245,8 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The states are no states of canon, or name two results.
-    pub fn canon_start(&mut self) -> Result<Option<CanonState<'a>>, MergeError> {
+    #[inline]
+    pub fn canon_start(&mut self) -> Result<Option<CanonState<'a>>, Box<MergeError>> {
         let (previous, current) = self.take();
         let canon = |found: &At<'a>| match found.0 {
             State::CanonSentBy(peer) => Some(CanonState::SentBy(peer)),
@@ -260,7 +270,8 @@ impl<'a> Merge<'a> {
                             Err(MergeError::CanonsDiffer {
                                 previous: one.to_owned(),
                                 current: other.to_owned(),
-                            })
+                            }
+                            .into())
                         }
                         _ => Ok(Some(left)),
                     };
@@ -274,7 +285,8 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The states are no states of `par`, or their sizes exceed what is left.
-    pub fn par_start(&mut self) -> Result<(), MergeError> {
+    #[inline]
+    pub fn par_start(&mut self) -> Result<(), Box<MergeError>> {
         let (previous, current) = self.take();
         let sizes = |found: &Option<At<'a>>| match found {
             None => Some((0, 0)),
@@ -301,9 +313,10 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// A position lies outside of its trace.
-    pub fn par_left_end(&mut self) -> Result<(), MergeError> {
+    #[inline]
+    pub fn par_left_end(&mut self) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let par = self.pars.last_mut().ok_or(MergeError::NoPar)?;
+        let par = self.pars.last_mut().ok_or_else(no_par)?;
         par.left = position.saturating_sub(par.position).saturating_sub(1);
         for (slider, windows) in [
             (&mut self.previous.slider, par.previous),
@@ -319,9 +332,10 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// No `par` is being executed.
-    pub fn par_end(&mut self) -> Result<(), MergeError> {
+    #[inline]
+    pub fn par_end(&mut self) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let par = self.pars.pop().ok_or(MergeError::NoPar)?;
+        let par = self.pars.pop().ok_or_else(no_par)?;
         let right = position
             .saturating_sub(par.position)
             .saturating_sub(1)
@@ -341,7 +355,7 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The states are no states of `fold`, or what they describe does not fit their traces.
-    pub fn fold_start(&mut self) -> Result<(), MergeError> {
+    pub fn fold_start(&mut self) -> Result<(), Box<MergeError>> {
         let (previous, current) = self.take();
         let lore = |found: &Option<At<'a>>| match found {
             None => Some(None),
@@ -367,11 +381,11 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The data describe states outside of their trace.
-    pub fn iteration_start(&mut self, fold: usize, value_pos: u32) -> Result<(), MergeError> {
+    pub fn iteration_start(&mut self, fold: usize, value_pos: u32) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let fold = self.folds.get_mut(fold).ok_or(MergeError::NoFold)?;
-        let previous = self.previous.positions.get(value_pos);
-        let current = self.current.positions.get(value_pos);
+        let fold = self.folds.get_mut(fold).ok_or_else(no_fold)?;
+        let previous = self.previous.position_of(value_pos);
+        let current = self.current.position_of(value_pos);
         let windows = fold.iteration_start(position, value_pos, previous, current);
         self.apply(windows)
     }
@@ -380,9 +394,9 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// There is no such fold.
-    pub fn iteration_end(&mut self, fold: usize) -> Result<(), MergeError> {
+    pub fn iteration_end(&mut self, fold: usize) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let fold = self.folds.get_mut(fold).ok_or(MergeError::NoFold)?;
+        let fold = self.folds.get_mut(fold).ok_or_else(no_fold)?;
         fold.iteration_end(position);
         Ok(())
     }
@@ -392,9 +406,9 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// The data describe states outside of their trace.
-    pub fn back(&mut self, fold: usize) -> Result<(), MergeError> {
+    pub fn back(&mut self, fold: usize) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let fold = self.folds.get_mut(fold).ok_or(MergeError::NoFold)?;
+        let fold = self.folds.get_mut(fold).ok_or_else(no_fold)?;
         let windows = fold.back(position);
         self.apply(windows)
     }
@@ -403,9 +417,9 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// There is no such fold.
-    pub fn generation_end(&mut self, fold: usize) -> Result<(), MergeError> {
+    pub fn generation_end(&mut self, fold: usize) -> Result<(), Box<MergeError>> {
         let position = self.position();
-        let fold = self.folds.get_mut(fold).ok_or(MergeError::NoFold)?;
+        let fold = self.folds.get_mut(fold).ok_or_else(no_fold)?;
         fold.generation_end(position);
         Ok(())
     }
@@ -414,8 +428,8 @@ impl<'a> Merge<'a> {
     ///
     /// # Errors
     /// No fold is being executed.
-    pub fn fold_end(&mut self) -> Result<(), MergeError> {
-        let fold = self.folds.pop().ok_or(MergeError::NoFold)?;
+    pub fn fold_end(&mut self) -> Result<(), Box<MergeError>> {
+        let fold = self.folds.pop().ok_or_else(no_fold)?;
         self.previous.slider.try_set(fold.previous.end);
         self.current.slider.try_set(fold.current.end);
         let position = fold.position as usize;
@@ -432,24 +446,26 @@ impl<'a> Merge<'a> {
         self.folds.len()
     }
 
-    fn apply(&mut self, [previous, current]: [Option<Window>; 2]) -> Result<(), MergeError> {
+    fn apply(&mut self, [previous, current]: [Option<Window>; 2]) -> Result<(), Box<MergeError>> {
         self.previous.slider.enter(previous)?;
         self.current.slider.enter(current)
     }
 
     /// The next state of either trace.
+    #[inline]
     fn take(&mut self) -> (Option<At<'a>>, Option<At<'a>>) {
         (self.previous.next(), self.current.next())
     }
 
     /// Generations of honest data are below the number of states; refusing others bounds memory.
-    fn check_generation(&self, generation: u32, source: Source) -> Result<(), MergeError> {
+    #[inline]
+    fn check_generation(&self, generation: u32, source: Source) -> Result<(), Box<MergeError>> {
         let states = match source {
             Source::Previous => self.previous.trace.len(),
             Source::Current => self.current.trace.len(),
         };
         if generation as usize >= states.max(GENERATION_GRACE) {
-            return Err(MergeError::GenerationTooLarge { generation, states });
+            return Err(MergeError::GenerationTooLarge { generation, states }.into());
         }
         Ok(())
     }
@@ -465,18 +481,34 @@ impl<'a> Input<'a> {
     fn new(trace: &'a [State<'a>]) -> Self {
         Self {
             slider: Slider::new(trace.len()),
-            positions: Positions::default(),
+            positions: trace
+                .iter()
+                .any(|state| matches!(state, State::Fold(_)))
+                .then(Positions::default),
             trace,
         }
     }
 
+    /// The state at `old` is the one at `new` of the result.
+    #[inline]
+    fn found(&mut self, new: usize, old: u32) {
+        if let Some(positions) = &mut self.positions {
+            positions.insert(new, old);
+        }
+    }
+
+    fn position_of(&self, new: u32) -> Option<u32> {
+        self.positions.as_ref()?.get(new)
+    }
+
+    #[inline]
     fn next(&mut self) -> Option<At<'a>> {
         let at = self.slider.next()?;
         let state = self.trace.get(at as usize)?;
         Some(At(state, at))
     }
 
-    fn resolve(&self, at: Option<u32>, side: Side) -> Result<fold::Lore, MergeError> {
+    fn resolve(&self, at: Option<u32>, side: Side) -> Result<fold::Lore, Box<MergeError>> {
         let lore = match at.and_then(|at| self.trace.get(at as usize)) {
             Some(State::Fold(lore)) => lore,
             _ => return fold::Lore::resolve(&[], self.trace, &self.slider, side),
@@ -496,6 +528,7 @@ struct Positions {
 }
 
 impl Positions {
+    #[inline]
     fn insert(&mut self, new: usize, old: u32) {
         let old = old as usize;
         if self.old_of.len() <= new {
@@ -524,15 +557,19 @@ impl Positions {
 }
 
 impl ParWindows {
-    fn new((left, right): (u32, u32), slider: &Slider, side: Side) -> Result<Self, MergeError> {
+    fn new(
+        (left, right): (u32, u32),
+        slider: &Slider,
+        side: Side,
+    ) -> Result<Self, Box<MergeError>> {
         let (position, remaining) = (slider.position(), slider.remaining());
-        let overflow = MergeError::ParPosOverflow {
+        let overflow = || MergeError::ParPosOverflow {
             side,
             left,
             right,
             position,
         };
-        let underflow = MergeError::ParLenUnderflow {
+        let underflow = || MergeError::ParLenUnderflow {
             side,
             left,
             right,
@@ -542,7 +579,7 @@ impl ParWindows {
             .checked_add(right)
             .and_then(|length| Some((length, position.checked_add(length)?)));
         let Some((length, after_right)) = ends else {
-            return Err(overflow);
+            return Err(overflow().into());
         };
         Ok(Self {
             right_len: right,
@@ -552,7 +589,7 @@ impl ParWindows {
             },
             after_right: Window {
                 begin: after_right,
-                len: remaining.checked_sub(length).ok_or(underflow)?,
+                len: remaining.checked_sub(length).ok_or_else(underflow)?,
             },
         })
     }
@@ -569,7 +606,10 @@ fn met<T>(state: T, source: Source) -> Met<T> {
     Met { state, source }
 }
 
-fn merge_calls(previous: &CallState<'_>, current: &CallState<'_>) -> Result<Scheme, MergeError> {
+fn merge_calls(
+    previous: &CallState<'_>,
+    current: &CallState<'_>,
+) -> Result<Scheme, Box<MergeError>> {
     use CallState::{Failed, Scalar, SentBy, SentByWithId, Stream, Unused};
     let incompatible = || MergeError::CallsIncompatible {
         previous: DumpState(&State::Call(*previous)).call(),
@@ -587,10 +627,10 @@ fn merge_calls(previous: &CallState<'_>, current: &CallState<'_>) -> Result<Sche
             if left == right {
                 Ok(Scheme::Previous)
             } else {
-                Err(incompatible())
+                Err(incompatible().into())
             }
         }
-        (Failed(_), _) | (_, Failed(_)) => Err(incompatible()),
+        (Failed(_), _) | (_, Failed(_)) => Err(incompatible().into()),
         (Scalar(left), Scalar(right))
         | (Unused(left), Unused(right))
         | (Stream { cid: left, .. }, Stream { cid: right, .. })
@@ -598,17 +638,26 @@ fn merge_calls(previous: &CallState<'_>, current: &CallState<'_>) -> Result<Sche
         {
             Ok(Scheme::Both)
         }
-        _ => Err(differ()),
+        _ => Err(differ().into()),
     }
 }
 
+fn no_fold() -> Box<MergeError> {
+    Box::new(MergeError::NoFold)
+}
+
+fn no_par() -> Box<MergeError> {
+    Box::new(MergeError::NoPar)
+}
+
 /// The error for states of which at least one is of another kind than `expected`.
+#[cold]
 fn unexpected(
     previous: Option<At<'_>>,
     current: Option<At<'_>>,
     expected: StateKind,
-) -> MergeError {
-    match (previous, current) {
+) -> Box<MergeError> {
+    Box::new(match (previous, current) {
         (Some(previous), Some(current)) => MergeError::IncompatibleStates {
             previous: DumpState(previous.0).to_string(),
             current: DumpState(current.0).to_string(),
@@ -624,7 +673,7 @@ fn unexpected(
             expected,
         },
         (None, None) => MergeError::NoPar,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -649,14 +698,16 @@ mod tests {
             assert_eq!(met.source, source);
         }
         let other = State::Call(CallState::Scalar("other"));
-        assert!(matches!(
-            Merge::new(std::slice::from_ref(&done), &[other]).call_start(),
-            Err(MergeError::ValuesNotEqual { .. })
-        ));
+        let error = |current| {
+            let traces = [&done, current].map(std::slice::from_ref);
+            let met = Merge::new(traces[0], traces[1]).call_start();
+            *met.unwrap_err()
+        };
+        assert!(matches!(error(&other), MergeError::ValuesNotEqual { .. }));
         let failed = State::Call(CallState::Failed("cid"));
         assert!(matches!(
-            Merge::new(&[done], &[failed]).call_start(),
-            Err(MergeError::CallsIncompatible { .. })
+            error(&failed),
+            MergeError::CallsIncompatible { .. }
         ));
     }
 

@@ -109,6 +109,32 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// [`plain_prefix`] for bytes that go on behind the string, which mostly is short.
+#[inline]
+fn plain_prefix_of_rest(bytes: &[u8]) -> usize {
+    for start in [0, 8] {
+        let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk()) else {
+            break;
+        };
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return start + special.trailing_zeros() as usize / 8;
+        }
+    }
+    plain_prefix(bytes)
+}
+
+/// Of eight bytes, the lowest set bit belongs to the first that is special.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST: u64 = 0x80 * ONES;
+    // Borrows reach the bytes after a special one only.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    (below(word, 0x20) | quote | backslash) & HIGHEST
+}
+
 /// Length of the bytes before the first that a JSON string cannot hold as it is.
 fn plain_prefix(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
@@ -204,7 +230,9 @@ impl<'a> Scanner<'a> {
         self.byte(b'"')?;
         let content = self.rest;
         loop {
-            let (_, after) = self.rest.split_at_checked(plain_prefix(self.rest))?;
+            let (_, after) = self
+                .rest
+                .split_at_checked(plain_prefix_of_rest(self.rest))?;
             match after {
                 [b'"', after @ ..] => {
                     self.rest = after;

@@ -18,6 +18,7 @@ pub(crate) enum Kind {
 }
 
 /// The kind of the value that `text` denotes.
+#[inline]
 pub(crate) fn kind(text: &str) -> Kind {
     match text.as_bytes().first() {
         Some(b'"') => Kind::String,
@@ -91,6 +92,7 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
 }
 
 /// Position just after the value that starts at `start`.
+#[inline]
 pub(super) fn value_end(bytes: &[u8], start: usize) -> usize {
     let mut depth = 0usize;
     let mut at = start;
@@ -134,6 +136,7 @@ pub(super) fn value_end(bytes: &[u8], start: usize) -> usize {
 }
 
 /// Position just after the string that starts at `start`.
+#[inline]
 pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     loop {

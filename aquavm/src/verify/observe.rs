@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     error::PreparationError,
-    outcome::{CallRequest, CallResults},
+    outcome::CallRequest,
     parameters::{Key, Policy, RunParameters},
+    results::Answers,
     run::{Run, stores_error},
     script::Script,
     vm::{self, Abort, Finished, Inputs, Seen, Watch},
@@ -84,7 +85,7 @@ pub(super) fn observe(
         .signed;
 
     let arena = Bump::new();
-    let (mut requests, results) = (BTreeMap::<u32, CallRequest>::new(), CallResults::new());
+    let (mut requests, results) = (BTreeMap::<u32, CallRequest>::new(), Answers::default());
     let finished = vm::execute(Inputs {
         program: script.program(),
         arena: &arena,

@@ -7,11 +7,11 @@ use particle::{
 
 use super::{Bound, Flow, Stop, Vm, or_join};
 use crate::{
-    error::{CatchableError, UncatchableError},
+    error::{CatchableError, Fatal, UncatchableError},
     scope::Shadowing,
     script::{OpId, Output, Slot, StreamRef},
     stream::TooLarge,
-    value::{Aggregate, Json, concat, is_map_key},
+    value::{Aggregate, Json, is_map_key},
 };
 
 impl<'x> Vm<'x> {
@@ -41,9 +41,8 @@ impl<'x> Vm<'x> {
             .into());
         }
         let text = value.value.text(self.arena)?;
-        let parts = ["{\"key\":", key, ",\"value\":", text, "}"];
         let pair = Aggregate {
-            value: Json::Text(concat(self.arena, &parts)),
+            value: Json::pair(self.arena, key, text),
             ..value
         };
         self.append(map, pair, met)?;
@@ -52,21 +51,25 @@ impl<'x> Vm<'x> {
     }
 
     /// Assigns a scalar, canon stream or canon map.
-    pub(super) fn bind(&mut self, slot: Slot, value: Bound<'x>) -> Result<(), UncatchableError> {
-        self.scopes
-            .set(slot, value)
-            .map_err(|Shadowing| UncatchableError::ShadowingIsNotAllowed {
+    #[inline]
+    pub(super) fn bind(&mut self, slot: Slot, value: Bound<'x>) -> Result<(), Fatal> {
+        match self.scopes.set(slot, value) {
+            Ok(()) => Ok(()),
+            Err(Shadowing) => Err(UncatchableError::ShadowingIsNotAllowed {
                 name: self.name(slot),
-            })
+            }
+            .into()),
+        }
     }
 
     /// Adds a value to a stream; its state is about to be written.
+    #[inline]
     pub(super) fn append(
         &mut self,
         stream: StreamRef,
         value: Aggregate<'x>,
         found: Option<(u32, Source)>,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         let value = Aggregate {
             position: self.merge.position(),
             ..value
@@ -76,20 +79,24 @@ impl<'x> Vm<'x> {
             return Ok(());
         };
         let limit = self.limits.stream;
-        stream.add(value, found, limit).map_err(|TooLarge| {
-            UncatchableError::StreamSizeLimitExceeded {
+        match stream.add(value, found, limit) {
+            Ok(()) => Ok(()),
+            Err(TooLarge) => Err(UncatchableError::StreamSizeLimitExceeded {
                 // The text of all interpreters names the first size that is too large.
                 limit: limit.saturating_add(1),
             }
-        })
+            .into()),
+        }
     }
 
-    fn ap_start(&mut self, op: OpId) -> Result<Option<(u32, Source)>, UncatchableError> {
+    #[inline]
+    fn ap_start(&mut self, op: OpId) -> Result<Option<(u32, Source)>, Fatal> {
         let met = self.merge.ap_start();
         let met = met.map_err(|error| self.trace_error(op, error))?;
         Ok(met.map(|Met { state, source }| (state, source)))
     }
 
+    #[inline]
     fn push_ap(&mut self) {
         self.merge.push(State::Ap(Generations::One(UNNUMBERED)));
     }

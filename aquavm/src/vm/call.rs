@@ -9,10 +9,10 @@ use particle::{
 
 use super::{Bound, Flow, Stop, Vm, or_join};
 use crate::{
-    error::{CatchableError, UncatchableError},
+    error::{CatchableError, Fatal, UncatchableError},
     json,
-    outcome::CallResult,
     requests::Request,
+    results::Answer,
     scope::Found,
     script::{OpId, Output, Slot},
     value::{Aggregate, Json, Origin, canonical_text},
@@ -57,11 +57,9 @@ impl<'x> Vm<'x> {
         match state {
             CallState::SentByWithId { peer_id, call_id } if peer_id == self.current_peer => {
                 let results = self.results;
-                match results.get(&call_id) {
-                    Some(result) if self.used_results.insert(call_id) => {
-                        return self.finish(origin, output, result);
-                    }
-                    _ => {
+                match results.take(call_id) {
+                    Some(answer) => return self.finish(origin, output, answer),
+                    None => {
                         self.complete = false;
                         self.merge.push(State::Call(state));
                     }
@@ -112,34 +110,29 @@ impl<'x> Vm<'x> {
     }
 
     /// An output must be free, and no iterator.
-    fn check_output(&self, slot: Slot) -> Result<(), UncatchableError> {
+    fn check_output(&self, slot: Slot) -> Result<(), Fatal> {
         let name = || self.name(slot);
         match self.scopes.get(slot) {
             Found::Value(_) if self.is_iterator(slot) => {
-                Err(UncatchableError::IterableShadowing { name: name() })
+                Err(UncatchableError::IterableShadowing { name: name() }.into())
             }
             Found::Value(_) if !self.scopes.may_set(slot) => {
-                Err(UncatchableError::ShadowingIsNotAllowed { name: name() })
+                Err(UncatchableError::ShadowingIsNotAllowed { name: name() }.into())
             }
             Found::Nothing if self.is_iterator(slot) => {
-                Err(UncatchableError::IterableShadowing { name: name() })
+                Err(UncatchableError::IterableShadowing { name: name() }.into())
             }
             _ => Ok(()),
         }
     }
 
-    /// Finds the arguments and writes their JSON array.
+    /// Finds the arguments.
     fn resolve_arguments(&mut self, first: u32, count: u32) -> Result<(), Stop> {
         self.argument_texts.clear();
-        self.arguments.clear();
         for operand in first..first + count {
             let text = self.text_of(operand)?;
             self.argument_texts.push(text);
-            self.arguments
-                .push(if operand == first { '[' } else { ',' });
-            self.arguments.push_str(text);
         }
-        self.arguments.push_str(if count == 0 { "[]" } else { "]" });
         Ok(())
     }
 
@@ -181,8 +174,7 @@ impl<'x> Vm<'x> {
             id: call_id,
             service_id: target.tetraplet.service_id,
             function_name: target.tetraplet.function_name,
-            arguments: &self.arguments,
-            values: &self.argument_texts,
+            arguments: &self.argument_texts,
             origins: &origins,
             ends: &ends,
         });
@@ -198,12 +190,12 @@ impl<'x> Vm<'x> {
         &mut self,
         target: &'x Origin<'x>,
         output: Output,
-        result: &'x CallResult,
+        answer: &'x Answer<'x>,
     ) -> Result<Flow, Stop> {
         let argument_hash = self.argument_hash().ok_or_else(unknown_arguments)?;
         let argument_hash = &*self.arena.alloc_str(&argument_hash);
-        let (ret_code, message) = match result.ret_code {
-            0 => match canonical_text(self.arena, &result.result) {
+        let (ret_code, message) = match answer.ret_code {
+            0 => match canonical_text(self.arena, &answer.result) {
                 Ok(text) => {
                     self.finish_ok(target, argument_hash, output, text)?;
                     return Ok(Flow::Done);
@@ -213,11 +205,11 @@ impl<'x> Vm<'x> {
                     format!(
                         "call_service result 'ret_code: 0, result: '{}'' can't be serialized or \
                          deserialized with an error: {error}",
-                        result.result
+                        answer.result
                     ),
                 ),
             },
-            code => (code, result.result.clone()),
+            code => (code, answer.result.clone().into_owned()),
         };
         let mut text = "{\"message\":".to_owned();
         json::write_string(&mut text, &message);
@@ -235,7 +227,7 @@ impl<'x> Vm<'x> {
         argument_hash: &'x str,
         output: Output,
         text: &'x str,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         if let Output::None = output {
             let cid = self.arena.alloc_str(&value_cid(text));
             self.merge.push(State::Call(CallState::Unused(cid)));
@@ -289,7 +281,7 @@ impl<'x> Vm<'x> {
         output: Output,
         state: CallState<'x>,
         source: Source,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         match (output, state) {
             (Output::None, CallState::Unused(_)) => {
                 self.merge.push(State::Call(state));
@@ -308,7 +300,8 @@ impl<'x> Vm<'x> {
             _ => {
                 return Err(UncatchableError::CallResultKind {
                     value: dump_value(&state),
-                });
+                }
+                .into());
             }
         }
         Ok(())
@@ -319,7 +312,7 @@ impl<'x> Vm<'x> {
         &mut self,
         target: &'x Origin<'x>,
         cid: &'x str,
-    ) -> Result<(&'x str, Aggregate<'x>), UncatchableError> {
+    ) -> Result<(&'x str, Aggregate<'x>), Fatal> {
         let (cid, result) = self.service_result(cid)?;
         let value = self.stored_value(result.value_cid)?;
         let origin = self.stored_origin(result.tetraplet_cid)?;
@@ -335,31 +328,37 @@ impl<'x> Vm<'x> {
     }
 
     /// CID of the JSON array of the arguments; `None` while one of them may still come.
-    pub(super) fn argument_hash(&self) -> Option<CidText> {
-        self.arguments_known.then(|| value_cid(&self.arguments))
+    pub(super) fn argument_hash(&mut self) -> Option<CidText> {
+        self.arguments_known.then(|| {
+            self.arguments.clear();
+            json::write_array(&mut self.arguments, &self.argument_texts);
+            value_cid(&self.arguments)
+        })
     }
 
     /// A result must belong to this call and these arguments.
     fn check_result(
-        &self,
+        &mut self,
         target: &Origin<'_>,
         result: &ServiceResult<'_>,
         origin: &Origin<'_>,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         let expected = self.argument_hash().ok_or_else(unknown_arguments)?;
         if *expected != *result.argument_hash {
             return Err(UncatchableError::InstructionParametersMismatch {
                 parameter: "call argument_hash",
                 expected: expected.to_string(),
                 stored: result.argument_hash.to_owned(),
-            });
+            }
+            .into());
         }
         if target.tetraplet != origin.tetraplet {
             return Err(UncatchableError::InstructionParametersMismatch {
                 parameter: "call tetraplet",
                 expected: dump_tetraplet(&target.tetraplet),
                 stored: dump_tetraplet(&origin.tetraplet),
-            });
+            }
+            .into());
         }
         Ok(())
     }
@@ -369,7 +368,7 @@ impl<'x> Vm<'x> {
         &mut self,
         target: &'x Origin<'x>,
         cid: &'x str,
-    ) -> Result<CatchableError, UncatchableError> {
+    ) -> Result<CatchableError, Fatal> {
         #[derive(serde::Deserialize)]
         struct CallServiceFailed {
             ret_code: i32,

@@ -10,7 +10,7 @@ use particle::{
 
 use super::{Bound, Flow, Stop, Vm, call::dump_tetraplet, or_join};
 use crate::{
-    error::UncatchableError,
+    error::{Fatal, UncatchableError},
     script::{CanonTarget, OpId, StreamRef},
     stream::Stream,
     value::{Aggregate, Canon, CanonMap, Json, Origin, map_to_object},
@@ -57,7 +57,7 @@ impl<'x> Vm<'x> {
         peer: &'x str,
         cid: &'x str,
         target: CanonTarget,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         let (cid, result) = self.stored_canon(cid)?;
         let origin = self.stored_origin(result.tetraplet)?;
         let expected = Tetraplet::of_peer(peer);
@@ -66,7 +66,8 @@ impl<'x> Vm<'x> {
                 parameter: "canon tetraplet",
                 expected: dump_tetraplet(&expected),
                 stored: dump_tetraplet(&origin.tetraplet),
-            });
+            }
+            .into());
         }
         let elements = self.stored_elements(&result)?;
         self.register(cid, peer);
@@ -101,11 +102,7 @@ impl<'x> Vm<'x> {
     }
 
     /// Binds a canon and writes its state.
-    fn bind_canon(
-        &mut self,
-        canon: Canon<'x>,
-        target: CanonTarget,
-    ) -> Result<(), UncatchableError> {
+    fn bind_canon(&mut self, canon: Canon<'x>, target: CanonTarget) -> Result<(), Fatal> {
         let cid = canon.cid;
         match target {
             CanonTarget::Stream(slot) => {

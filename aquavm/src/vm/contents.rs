@@ -8,7 +8,7 @@ use particle::{
 
 use super::Vm;
 use crate::{
-    error::UncatchableError,
+    error::{Fatal, UncatchableError},
     value::{Aggregate, Canon, Json, Origin},
 };
 
@@ -20,22 +20,21 @@ fn missing(kind: &'static str, cid: &str) -> UncatchableError {
 }
 
 impl<'x> Vm<'x> {
-    pub(super) fn service_result(
-        &self,
-        cid: &str,
-    ) -> Result<(&'x str, ServiceResult<'x>), UncatchableError> {
+    #[inline]
+    pub(super) fn service_result(&self, cid: &str) -> Result<(&'x str, ServiceResult<'x>), Fatal> {
         let found = self.stores.service_results.get_entry(cid);
         let (cid, result) = found.ok_or_else(|| missing("service result aggregate", cid))?;
         Ok((cid, *result))
     }
 
-    pub(super) fn stored_value(&self, cid: &str) -> Result<Json<'x>, UncatchableError> {
+    #[inline]
+    pub(super) fn stored_value(&self, cid: &str) -> Result<Json<'x>, Fatal> {
         let found = self.stores.values.get_entry(cid);
         let (cid, text) = found.ok_or_else(|| missing("value", cid))?;
         Ok(Json::stored(self.arena, cid, text))
     }
 
-    pub(super) fn stored_origin(&mut self, cid: &str) -> Result<&'x Origin<'x>, UncatchableError> {
+    pub(super) fn stored_origin(&mut self, cid: &str) -> Result<&'x Origin<'x>, Fatal> {
         if let Some(origin) = self.origins.get(cid) {
             return Ok(origin);
         }
@@ -47,10 +46,7 @@ impl<'x> Vm<'x> {
     }
 
     /// The elements of a canon result and the tetraplet of its peer.
-    pub(super) fn stored_canon(
-        &mut self,
-        cid: &str,
-    ) -> Result<(&'x str, CanonResult<'x>), UncatchableError> {
+    pub(super) fn stored_canon(&mut self, cid: &str) -> Result<(&'x str, CanonResult<'x>), Fatal> {
         let found = self.stores.canon_results.get_entry(cid);
         let (cid, result) = found.ok_or_else(|| missing("canon result aggregate", cid))?;
         Ok((cid, result.clone()))
@@ -59,7 +55,7 @@ impl<'x> Vm<'x> {
     pub(super) fn stored_elements(
         &mut self,
         result: &CanonResult<'x>,
-    ) -> Result<&'x [Aggregate<'x>], UncatchableError> {
+    ) -> Result<&'x [Aggregate<'x>], Fatal> {
         let mut elements = Vec::with_capacity(result.values.len());
         for cid in result.values.iter() {
             let element = *self
@@ -106,7 +102,7 @@ impl<'x> Vm<'x> {
     pub(super) fn store_canon(
         &mut self,
         elements: &'x [Aggregate<'x>],
-    ) -> Result<Canon<'x>, UncatchableError> {
+    ) -> Result<Canon<'x>, Fatal> {
         let arena = self.arena;
         let origin = Origin::new(arena, Tetraplet::of_peer(self.current_peer));
         let tetraplet = self.store_origin(origin);
@@ -144,6 +140,7 @@ impl<'x> Vm<'x> {
     }
 
     /// This peer answers for a result if it is its own.
+    #[inline]
     pub(super) fn register(&mut self, cid: &'x str, peer_id: &str) {
         if peer_id == self.current_peer {
             self.own_cids.push(cid);

@@ -6,7 +6,7 @@ use particle::data::Provenance;
 
 use super::{Flow, Frame, Stop, Vm, or_join};
 use crate::{
-    error::{CatchableError, UncatchableError},
+    error::{CatchableError, Fatal},
     json::{self, Kind},
     registers::{Register, object_text},
     script::{OpId, Operand, TextRef},
@@ -18,7 +18,7 @@ impl<'x> Vm<'x> {
         op: OpId,
         right: OpId,
         [left_is_next, right_is_next]: [bool; 2],
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         let started = self.merge.par_start();
         started.map_err(|error| self.trace_error(op, error))?;
         self.complete = !left_is_next;
@@ -36,7 +36,7 @@ impl<'x> Vm<'x> {
         right: OpId,
         right_is_next: bool,
         error: Option<Rc<CatchableError>>,
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         let ended = self.merge.par_left_end();
         ended.map_err(|error| self.trace_error(op, error))?;
         self.frames.push(Frame::ParRight {
@@ -54,7 +54,7 @@ impl<'x> Vm<'x> {
         left_complete: bool,
         left_failed: bool,
         error: Option<Rc<CatchableError>>,
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         let ended = self.merge.par_end();
         ended.map_err(|error| self.trace_error(op, error))?;
         let right_complete = self.complete && error.is_none();

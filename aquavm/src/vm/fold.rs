@@ -7,7 +7,7 @@ use particle::{Tetraplet, data::Provenance};
 
 use super::{Flow, Frame, Stop, Vm, or_join};
 use crate::{
-    error::{CatchableError, UncatchableError},
+    error::{CatchableError, Fatal, UncatchableError},
     json::{self, Kind},
     parameters::Compat,
     script::{OpId, Operand, Slot, StreamRef},
@@ -59,6 +59,7 @@ pub(super) struct StreamFold<'x> {
 }
 
 impl<'x> Items<'x> {
+    #[inline]
     fn len(&self) -> usize {
         match self {
             Self::Array { elements, .. } => elements.texts.len(),
@@ -67,6 +68,7 @@ impl<'x> Items<'x> {
         }
     }
 
+    #[inline]
     fn listed(&self, index: usize) -> Option<&Aggregate<'x>> {
         match self {
             Self::Array { .. } => None,
@@ -75,7 +77,8 @@ impl<'x> Items<'x> {
         }
     }
 
-    pub(super) fn text(&self, arena: &'x Bump, index: usize) -> Result<&'x str, UncatchableError> {
+    #[inline]
+    pub(super) fn text(&self, arena: &'x Bump, index: usize) -> Result<&'x str, Fatal> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.value.text(arena),
             (Self::Array { elements, .. }, None) => {
@@ -85,6 +88,7 @@ impl<'x> Items<'x> {
         }
     }
 
+    #[inline]
     pub(super) fn provenance(&self, index: usize) -> Provenance<'x> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.provenance,
@@ -93,6 +97,7 @@ impl<'x> Items<'x> {
         }
     }
 
+    #[inline]
     pub(super) fn origin(&self, arena: &'x Bump, index: usize) -> &'x Origin<'x> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.origin,
@@ -107,6 +112,7 @@ impl<'x> Items<'x> {
     }
 
     /// What an assignment of the iterator stores.
+    #[inline]
     pub(super) fn element(&self, arena: &'x Bump, index: usize) -> Aggregate<'x> {
         if let Some(element) = self.listed(index) {
             return *element;
@@ -125,6 +131,7 @@ impl<'x> Items<'x> {
     }
 
     /// Position of the state that produced an element of a stream.
+    #[inline]
     fn position(&self, index: usize) -> u32 {
         self.listed(index).map_or(0, |element| element.position)
     }
@@ -203,11 +210,12 @@ impl<'x> Vm<'x> {
         body: OpId,
         last: Option<OpId>,
         stream: Option<usize>,
-    ) -> Result<(), UncatchableError> {
+    ) -> Result<(), Fatal> {
         if self.is_iterator(iterator) {
             return Err(UncatchableError::MultipleIterableValues {
                 name: self.name(iterator),
-            });
+            }
+            .into());
         }
         if let Some(place) = self.folds.get_mut(iterator as usize) {
             *place = Some(Box::new(ActiveFold {
@@ -231,11 +239,12 @@ impl<'x> Vm<'x> {
     }
 
     /// `next`: goes on with the following item, or with the last instruction.
-    pub(super) fn next(&mut self, op: OpId, slot: Slot) -> Result<Flow, UncatchableError> {
+    pub(super) fn next(&mut self, op: OpId, slot: Slot) -> Result<Flow, Fatal> {
         let Some(Some(fold)) = self.folds.get_mut(slot as usize) else {
             return Err(UncatchableError::FoldStateNotFound {
                 name: self.name(slot),
-            });
+            }
+            .into());
         };
         let stream = fold.stream;
         if let Some(number) = stream {
@@ -277,7 +286,7 @@ impl<'x> Vm<'x> {
         &mut self,
         slot: Slot,
         error: Option<Rc<CatchableError>>,
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         self.scopes.next_after();
         if let Some(error) = error {
             // The cursor stays where it is; peers agree on what follows from it.
@@ -301,7 +310,7 @@ impl<'x> Vm<'x> {
         stream: StreamRef,
         iterator: Slot,
         last: Option<OpId>,
-    ) -> Result<Flow, UncatchableError> {
+    ) -> Result<Flow, Fatal> {
         let program = self.program;
         if self.streams.get(program, stream).is_none() {
             self.complete = false;
@@ -327,7 +336,7 @@ impl<'x> Vm<'x> {
     }
 
     /// Starts the iterations over the next generation, or ends the fold.
-    fn start_nest(&mut self, mut fold: Box<StreamFold<'x>>) -> Result<Flow, UncatchableError> {
+    fn start_nest(&mut self, mut fold: Box<StreamFold<'x>>) -> Result<Flow, Fatal> {
         let Some(slice) = fold.slices.pop_front() else {
             self.complete = fold.complete;
             let ended = self.merge.fold_end();
@@ -344,10 +353,7 @@ impl<'x> Vm<'x> {
     }
 
     /// The iterations over a generation ended; an error ends them as well, but goes no further.
-    pub(super) fn nest_ended(
-        &mut self,
-        mut fold: Box<StreamFold<'x>>,
-    ) -> Result<Flow, UncatchableError> {
+    pub(super) fn nest_ended(&mut self, mut fold: Box<StreamFold<'x>>) -> Result<Flow, Fatal> {
         self.leave_fold(fold.iterator);
         let ended = self.merge.generation_end(fold.number);
         ended.map_err(|error| self.trace_error(fold.op, error))?;

@@ -10,6 +10,7 @@ use crate::{
 
 impl<'x> Vm<'x> {
     /// What a lambda, if there is one, selects of a value.
+    #[inline]
     pub(super) fn through(&mut self, text: &'x str, lens: Option<LensId>) -> Result<&'x str, Stop> {
         let Some(lens) = lens else {
             return Ok(text);

@@ -174,6 +174,7 @@ impl<'x> Vm<'x> {
         }
     }
 
+    #[inline]
     fn squeezed(
         &self,
         text: &'x str,
@@ -228,11 +229,13 @@ impl<'x> Vm<'x> {
     }
 
     /// Whether an active fold iterates with this name.
+    #[inline]
     pub(super) fn is_iterator(&self, slot: Slot) -> bool {
         matches!(self.folds.get(slot as usize), Some(Some(_)))
     }
 
     /// What a scalar or an iterator stands for.
+    #[inline]
     fn named(&self, slot: Slot) -> Result<Named<'_, 'x>, Stop> {
         let fold = self.folds.get(slot as usize).and_then(Option::as_deref);
         match (self.scopes.get(slot), fold) {
@@ -249,6 +252,7 @@ impl<'x> Vm<'x> {
     }
 
     /// A scalar or the current element of an iterator as an assignment keeps it.
+    #[inline]
     pub(super) fn scalar(&self, slot: Slot) -> Result<Aggregate<'x>, Stop> {
         Ok(match self.named(slot)? {
             Named::Scalar(value) => *value,
@@ -256,6 +260,7 @@ impl<'x> Vm<'x> {
         })
     }
 
+    #[inline]
     pub(super) fn scalar_text(&self, slot: Slot) -> Result<&'x str, Stop> {
         Ok(match self.named(slot)? {
             Named::Scalar(value) => value.value.text(self.arena)?,
@@ -263,6 +268,7 @@ impl<'x> Vm<'x> {
         })
     }
 
+    #[inline]
     fn scalar_provenance(&self, slot: Slot) -> Result<Provenance<'x>, Stop> {
         Ok(match self.named(slot)? {
             Named::Scalar(value) => value.provenance,
@@ -270,6 +276,7 @@ impl<'x> Vm<'x> {
         })
     }
 
+    #[inline]
     fn scalar_origin(&self, slot: Slot, lens: Option<LensId>) -> Result<&'x Origin<'x>, Stop> {
         let origin = match self.named(slot)? {
             Named::Scalar(value) => value.origin,

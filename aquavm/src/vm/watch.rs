@@ -6,7 +6,7 @@ use particle::Tetraplet;
 
 use super::{Bound, Vm};
 use crate::{
-    error::UncatchableError,
+    error::Fatal,
     scope::Found,
     script::{Op, OpId},
 };
@@ -46,7 +46,7 @@ impl<'x> Vm<'x> {
         &mut self,
         op: OpId,
         (position, found): (u32, Option<u32>),
-    ) -> Result<bool, UncatchableError> {
+    ) -> Result<bool, Fatal> {
         if self.watch.is_none() || self.merge.position() == position {
             return Ok(false);
         }
@@ -82,7 +82,7 @@ impl<'x> Vm<'x> {
 
     /// The JSON texts of all names that stand for something here. Streams are arrays of their
     /// values.
-    fn variables(&self) -> Result<BTreeMap<String, String>, UncatchableError> {
+    fn variables(&self) -> Result<BTreeMap<String, String>, Fatal> {
         let mut variables = BTreeMap::new();
         for slot in 0..self.program.slots() as u32 {
             let bound = match self.scopes.get(slot) {

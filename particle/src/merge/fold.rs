@@ -31,7 +31,7 @@ impl Lore {
         trace: &[State<'_>],
         slider: &Slider,
         side: Side,
-    ) -> Result<Self, MergeError> {
+    ) -> Result<Self, Box<MergeError>> {
         let mut count = 0_u32;
         let mut values = Vec::with_capacity(lore.len());
         for (index, element) in lore.iter().enumerate() {
@@ -41,7 +41,8 @@ impl Lore {
                 };
                 return Err(MergeError::SubtraceCount {
                     count: others.len(),
-                });
+                }
+                .into());
             };
             count = count
                 .checked_add(before.len)
@@ -65,7 +66,8 @@ impl Lore {
                 return Err(MergeError::SamePosition {
                     fold: DumpFold(lore).to_string(),
                     position: left.value_pos,
-                });
+                }
+                .into());
             }
         }
         let (position, remaining) = (slider.position(), slider.remaining());
@@ -130,7 +132,11 @@ fn window(subtrace: Subtrace) -> Window {
 
 /// Iterations of one generation form a nest, so the window of an iteration has to hold the states
 /// of those inside as well: a `par` there counts them.
-fn widen(values: &mut [ValueLore], trace: &[State<'_>], trace_len: u32) -> Result<(), MergeError> {
+fn widen(
+    values: &mut [ValueLore],
+    trace: &[State<'_>],
+    trace_len: u32,
+) -> Result<(), Box<MergeError>> {
     let mut rest = values;
     while let Some(first) = rest.first() {
         let generation = generation_at(trace, first.value_pos, trace_len)?;
@@ -157,7 +163,11 @@ fn widen(values: &mut [ValueLore], trace: &[State<'_>], trace_len: u32) -> Resul
     Ok(())
 }
 
-fn generation_at(trace: &[State<'_>], position: u32, trace_len: u32) -> Result<u32, MergeError> {
+fn generation_at(
+    trace: &[State<'_>],
+    position: u32,
+    trace_len: u32,
+) -> Result<u32, Box<MergeError>> {
     match trace.get(position as usize) {
         Some(State::Ap(Generations::One(generation))) => Ok(*generation),
         Some(State::Call(CallState::Stream { generation, .. })) => Ok(*generation),
@@ -166,15 +176,18 @@ fn generation_at(trace: &[State<'_>], position: u32, trace_len: u32) -> Result<u
             [first, ..] => Ok(*first),
             [] => Err(MergeError::GenerationCount {
                 generations: Vec::new(),
-            }),
+            }
+            .into()),
         },
         Some(state) => Err(MergeError::NoStreamState {
             state: super::error::DumpState(state).short(),
-        }),
+        }
+        .into()),
         None => Err(MergeError::NoElement {
             position,
             trace_len,
-        }),
+        }
+        .into()),
     }
 }
 

@@ -33,20 +33,24 @@ impl Slider {
         self.trace_len
     }
 
+    #[inline]
     pub(super) fn position(&self) -> u32 {
         self.position
     }
 
+    #[inline]
     pub(super) fn remaining(&self) -> u32 {
         self.len.saturating_sub(self.seen)
     }
 
     /// Position of the next state of the window, which stays the next one.
+    #[inline]
     pub(super) fn peek(&self) -> Option<u32> {
         (self.seen < self.len && self.position < self.trace_len).then_some(self.position)
     }
 
     /// Position of the next state of the window.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<u32> {
         let position = self.peek()?;
         self.position += 1;
@@ -55,7 +59,8 @@ impl Slider {
     }
 
     /// Opens a window elsewhere; an empty one may lie anywhere.
-    pub(super) fn set(&mut self, window: Window) -> Result<(), MergeError> {
+    #[inline]
+    pub(super) fn set(&mut self, window: Window) -> Result<(), Box<MergeError>> {
         let fits = window
             .begin
             .checked_add(window.len)
@@ -65,7 +70,8 @@ impl Slider {
                 trace_len: self.trace_len,
                 len: window.len,
                 position: window.begin,
-            });
+            }
+            .into());
         }
         self.position = window.begin;
         self.len = window.len;
@@ -80,14 +86,15 @@ impl Slider {
     }
 
     /// Opens a window at the present position.
-    pub(super) fn set_len(&mut self, len: u32) -> Result<(), MergeError> {
+    pub(super) fn set_len(&mut self, len: u32) -> Result<(), Box<MergeError>> {
         let left = self.states_left()?;
         if left < len {
             return Err(MergeError::LenOutside {
                 trace_len: self.trace_len,
                 len,
                 position: self.position,
-            });
+            }
+            .into());
         }
         self.len = len;
         self.seen = 0;
@@ -96,27 +103,27 @@ impl Slider {
 
     /// [`Slider::set_len`] that leaves the slider as it is where the length does not fit; only a
     /// slider outside of its trace is an error.
-    pub(super) fn try_set_len(&mut self, len: u32) -> Result<(), MergeError> {
+    pub(super) fn try_set_len(&mut self, len: u32) -> Result<(), Box<MergeError>> {
         self.states_left()?;
         let _ = self.set_len(len);
         Ok(())
     }
 
     /// Opens a window of an iteration; without one there is nothing to read.
-    pub(super) fn enter(&mut self, window: Option<Window>) -> Result<(), MergeError> {
+    pub(super) fn enter(&mut self, window: Option<Window>) -> Result<(), Box<MergeError>> {
         match window {
             Some(window) => self.set(window),
             None => self.set_len(0),
         }
     }
 
-    fn states_left(&self) -> Result<u32, MergeError> {
-        self.trace_len
-            .checked_sub(self.position)
-            .ok_or(MergeError::LenOutside {
+    fn states_left(&self) -> Result<u32, Box<MergeError>> {
+        self.trace_len.checked_sub(self.position).ok_or_else(|| {
+            Box::new(MergeError::LenOutside {
                 trace_len: self.trace_len,
                 len: 0,
                 position: self.position,
             })
+        })
     }
 }
