@@ -64,6 +64,9 @@ impl Default for NodeInfo {
     }
 }
 
+/// What a stranger is told who calls a protected function.
+const GUARDED: &str = "This function is only available to the host or worker spells";
+
 /// Who may call the protected functions: the host, and those named here.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
@@ -83,7 +86,21 @@ impl Guard {
     #[must_use]
     pub fn allows(&self, call: &FunctionCall) -> bool {
         let init_peer_id = call.particle.init_peer_id;
-        init_peer_id == call.host_id || self.managers.contains(&init_peer_id)
+        init_peer_id == call.host_id || self.is_manager(init_peer_id)
+    }
+
+    /// Whether a peer is one of those named here.
+    #[must_use]
+    pub fn is_manager(&self, peer_id: PeerId) -> bool {
+        self.managers.contains(&peer_id)
+    }
+
+    /// Refuses strangers.
+    pub(crate) fn check(&self, call: &FunctionCall) -> Result<(), Failure> {
+        match self.allows(call) {
+            true => Ok(()),
+            false => Err(GUARDED.into()),
+        }
     }
 }
 
@@ -162,21 +179,25 @@ impl FunctionHost for Builtins {
     async fn call(&self, call: &FunctionCall) -> FunctionOutcome {
         self.answer(call)
             .await
-            .unwrap_or_else(|failure| FunctionOutcome::error(&failure.0))
+            .unwrap_or_else(Failure::into_outcome)
     }
 }
 
 /// What a builtin answers; a failure becomes code 1 with a text.
-type Answer = Result<FunctionOutcome, Failure>;
+pub(crate) type Answer = Result<FunctionOutcome, Failure>;
 
 /// The text of a failed call.
 #[derive(Debug)]
-struct Failure(String);
+pub(crate) struct Failure(String);
 
 impl Failure {
     /// A typed error: displayed, then debugged.
-    fn typed<E: std::error::Error>(error: &E) -> Self {
+    pub(crate) fn typed<E: std::error::Error>(error: &E) -> Self {
         Self(typed_error_text(error))
+    }
+
+    pub(crate) fn into_outcome(self) -> FunctionOutcome {
+        FunctionOutcome::error(&self.0)
     }
 }
 
@@ -198,7 +219,7 @@ impl From<ArgumentError> for Failure {
     }
 }
 
-fn value<T: Serialize + ?Sized>(value: &T) -> Answer {
+pub(crate) fn value<T: Serialize + ?Sized>(value: &T) -> Answer {
     Ok(FunctionOutcome::value(value))
 }
 

@@ -12,6 +12,7 @@
 //! assert!(error.to_string().contains("did you mean `tcp_port`?"), "{error}");
 //! ```
 
+mod deployment;
 mod engine;
 mod network;
 mod peer;
@@ -20,6 +21,7 @@ mod suggest;
 mod units;
 
 pub use self::{
+    deployment::EffectorConfig,
     engine::{EngineLimits, VmLimits},
     network::{KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig},
     peer::{BootstrapConfig, KeyFormat, KeyPairConfig, PeerConfig},

@@ -64,6 +64,8 @@ pub mod builtins;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+#[cfg(feature = "marine")]
+pub mod deployment;
 pub mod engine;
 pub mod host;
 pub mod proof;

@@ -33,6 +33,7 @@ mod key;
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
 pub use self::key::{KeyFileError, load_key};
 
+use std::path::Path;
 use std::sync::Arc;
 
 use particle::{KeyPair, Particle, PeerId};
@@ -43,12 +44,14 @@ use crate::builtins::{Builtins, Guard, NodeInfo};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{NetworkConfig, PeerConfig, ServiceConfig};
 use crate::connectivity::Connectivity;
+#[cfg(feature = "marine")]
+use crate::deployment::{Deployment, DeploymentConfig, DeploymentError, DeploymentParts};
 use crate::engine::{Counters, Engine};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
 #[cfg(feature = "marine")]
-use crate::services::{Marine, MarineError, Services, TokioBlocking};
-use crate::store::{MemoryStore, Store};
+use crate::services::{Marine, MarineError, ServiceOptions, Services, TokioBlocking};
+use crate::store::{Change, DiskStore, Durability, MemoryStore, Store, StoreError, Table};
 
 /// Why a peer did not start.
 #[derive(Debug, Error)]
@@ -61,6 +64,13 @@ pub enum PeerError {
     #[cfg(feature = "marine")]
     #[error(transparent)]
     Service(#[from] MarineError),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was deployed before cannot be brought back.
+    #[cfg(feature = "marine")]
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
     /// The network was up, but a service was not created for lack of a thread.
     #[cfg(feature = "marine")]
     #[error("services were not created: {reason}")]
@@ -93,7 +103,7 @@ pub struct PeerBuilder {
     functions: Vec<Arc<dyn FunctionHost>>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
     #[cfg(feature = "marine")]
     wasm: Option<marine_runtime::Engine>,
 }
@@ -109,7 +119,7 @@ impl Peer {
             functions: Vec::new(),
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
-            store: Arc::new(MemoryStore::default()),
+            store: None,
             #[cfg(feature = "marine")]
             wasm: None,
         }
@@ -196,10 +206,11 @@ impl PeerBuilder {
         self
     }
 
-    /// Sets where the peer keeps what survives a restart; in memory otherwise.
+    /// Sets where the peer keeps what survives a restart; otherwise that is a file in the directory
+    /// of the configuration, or memory where there is none.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = store;
+        self.store = Some(store);
         self
     }
 
@@ -227,9 +238,15 @@ impl PeerBuilder {
     pub async fn start(self) -> Result<Peer, PeerError> {
         let managers = self.managers()?;
         let key = Arc::new(self.key);
+        let store = match self.store {
+            Some(store) => store,
+            None => open_store(self.config.data_dir.as_deref())?,
+        };
         // Before anybody can reach the peer.
         #[cfg(feature = "marine")]
-        let services = services(&key, &self.config.services, self.wasm, self.clock.clone()).await?;
+        let hosting = hosting(&key, &managers, &self.config, self.wasm, &self.clock, &store);
+        #[cfg(feature = "marine")]
+        let (services, deployment) = hosting.await?;
         let settings = self
             .network
             .clone()
@@ -257,6 +274,8 @@ impl PeerBuilder {
             .into_iter()
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
         #[cfg(feature = "marine")]
+        let host = deployment.into_iter().fold(host, HostChain::with);
+        #[cfg(feature = "marine")]
         let host = host.with(services);
         let mut engine = Engine::new(key, self.config.engine.clone()).with_managers(managers);
         if !self.observers.is_empty() {
@@ -266,9 +285,10 @@ impl PeerBuilder {
             host: Arc::new(host),
             observers: self.observers,
             clock: self.clock,
-            store: self.store,
+            store,
             relay: self.relay,
         };
+        forget_particles(parts.store.as_ref())?;
         let core = Core::start(engine, network, received, parts);
         Ok(Peer { core })
     }
@@ -287,25 +307,82 @@ impl PeerBuilder {
     }
 }
 
-/// The Wasm services of a configuration, compiled on a thread that may compute.
+/// The store of a peer with this directory, which is made.
+fn open_store(folder: Option<&Path>) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(folder) = folder else {
+        return Ok(Arc::new(MemoryStore::default()));
+    };
+    std::fs::create_dir_all(folder).map_err(|error| StoreError::Open {
+        path: folder.to_owned(),
+        source: error.into(),
+    })?;
+    Ok(Arc::new(DiskStore::open(folder.join("store.redb"))?))
+}
+
+/// Data of particles of an earlier run belong to nobody.
+fn forget_particles(store: &dyn Store) -> Result<(), StoreError> {
+    let left = store.scan(Table::Particles, b"")?;
+    let changes: Vec<Change> = left
+        .into_iter()
+        .map(|(key, _)| Change::delete(Table::Particles, key))
+        .collect();
+    store.apply(&changes, Durability::Later)
+}
+
+/// The Wasm services of a configuration, compiled on a thread that may compute, and what others
+/// deployed, where the peer has a folder for it.
 #[cfg(feature = "marine")]
-async fn services(
+async fn hosting(
     key: &Arc<KeyPair>,
-    configs: &[ServiceConfig],
+    managers: &[PeerId],
+    config: &PeerConfig,
     engine: Option<marine_runtime::Engine>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<Services>, PeerError> {
-    let blocking = TokioBlocking::new(tokio::runtime::Handle::current());
-    let services = Arc::new(Services::new(Arc::new(blocking), clock));
-    if !configs.is_empty() {
-        let engine = engine.unwrap_or_else(marine_runtime::Engine::wasmer);
-        let marine = Marine::new(engine, key.clone());
-        let (created, configs) = (services.clone(), configs.to_vec());
-        tokio::task::spawn_blocking(move || marine.create_all(&created, &configs))
-            .await
-            .map_err(|error| PeerError::Interrupted {
-                reason: error.to_string(),
-            })??;
+    clock: &Arc<dyn Clock>,
+    store: &Arc<dyn Store>,
+) -> Result<(Arc<Services>, Option<Arc<dyn FunctionHost>>), PeerError> {
+    let blocking = Arc::new(TokioBlocking::new(tokio::runtime::Handle::current()));
+    let services = Services::new(blocking.clone(), clock.clone())
+        .with_history(config.max_builtin_metrics_storage_size);
+    let services = Arc::new(services);
+    if config.services.is_empty() && config.data_dir.is_none() {
+        return Ok((services, None));
     }
-    Ok(services)
+    let engine = engine.unwrap_or_else(|| {
+        let engine = marine_runtime::Engine::wasmer();
+        match &config.data_dir {
+            Some(folder) => engine.with_cache_folder(folder.join("code")),
+            None => engine,
+        }
+    });
+    let marine = Marine::new(engine, key.clone());
+    let deployment = config.data_dir.as_ref().map(|folder| {
+        let settings = DeploymentConfig {
+            folder: folder.clone(),
+            effectors: config.effectors.clone(),
+            envs: config.services_envs.clone(),
+            memory_limit: config.default_service_memory_limit.map(|limit| limit.0),
+            options: ServiceOptions::default(),
+        };
+        let parts = DeploymentParts {
+            key: key.clone(),
+            marine: marine.clone(),
+            services: services.clone(),
+            store: store.clone(),
+            guard: Guard::new(managers.iter().copied()),
+            blocking,
+            clock: clock.clone(),
+        };
+        (settings, parts)
+    });
+    let (created, configs) = (services.clone(), config.services.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        marine.create_all(&created, &configs)?;
+        let opened = deployment.map(|(settings, parts)| Deployment::open(settings, parts));
+        Ok::<_, PeerError>(opened.transpose()?)
+    });
+    let opened = opened.await.map_err(|error| PeerError::Interrupted {
+        reason: error.to_string(),
+    })??;
+    let deployment = opened.map(|deployment| Arc::new(deployment) as Arc<dyn FunctionHost>);
+    Ok((services, deployment))
 }

@@ -7,12 +7,18 @@
 mod blocking;
 #[cfg(feature = "marine")]
 mod marine;
+mod stats;
+#[cfg(feature = "marine")]
+mod token;
 
 #[cfg(feature = "network")]
 pub use self::blocking::TokioBlocking;
 pub use self::blocking::{Blocking, Inline};
 #[cfg(feature = "marine")]
 pub use self::marine::{Marine, MarineError};
+pub use self::stats::DEFAULT_HISTORY;
+#[cfg(feature = "marine")]
+pub(crate) use self::{marine::Deployable, token::Tokens};
 
 use std::{
     collections::BTreeMap,
@@ -27,8 +33,10 @@ use std::{
 use async_trait::async_trait;
 use futures::{channel::oneshot, lock::Mutex};
 use particle::PeerId;
+use serde_json::Value;
 use thiserror::Error;
 
+use self::stats::{Ended, Measured, Stats};
 use crate::{
     clock::Clock,
     host::{FunctionCall, FunctionHost, FunctionOutcome, typed_error_text},
@@ -45,6 +53,11 @@ pub trait ServiceInstance: Send {
         call: &FunctionCall,
         deadline: Instant,
     ) -> Result<FunctionOutcome, ServiceFailure>;
+
+    /// Bytes of memory by part of the service, such as its modules.
+    fn memory(&mut self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// Makes instances of a service.
@@ -54,6 +67,14 @@ pub trait ServiceFactory: Send + Sync {
     /// # Errors
     /// Modules that cannot be loaded; the text says which and why.
     fn create(&self) -> Result<Box<dyn ServiceInstance>, String>;
+
+    /// The functions of the service in the form of `srv.get_interface`.
+    ///
+    /// # Errors
+    /// A service that has no description of itself, or one that cannot be read.
+    fn interface(&self) -> Result<Value, String> {
+        Err("the service has no interface".to_owned())
+    }
 }
 
 /// Why a call of a service failed.
@@ -63,9 +84,34 @@ pub enum ServiceFailure {
     /// The call was wrong, or the service said no; the instance is as good as before.
     #[error("{0}")]
     Call(String),
+    /// The service has no such function; the instance is as good as before.
+    #[error("{0}")]
+    NoFunction(String),
     /// The instance stopped in the middle of something and cannot be used any longer.
     #[error("{0}")]
     Broken(String),
+}
+
+/// Who made a service, and of what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceInfo {
+    /// The blueprint; empty for a service of the configuration.
+    pub blueprint_id: String,
+    /// Who asked for it; the host's own services have none.
+    pub owner: Option<PeerId>,
+    /// Whether it is a spell, which only the functions for spells may remove.
+    pub is_spell: bool,
+}
+
+/// A service as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its id.
+    pub id: String,
+    /// Who made it, and of what.
+    pub info: ServiceInfo,
+    /// Its further names, sorted.
+    pub aliases: Vec<String>,
 }
 
 /// How a service is called.
@@ -91,6 +137,8 @@ pub struct Services {
     blocking: Arc<dyn Blocking>,
     clock: Arc<dyn Clock>,
     scopes: RwLock<BTreeMap<PeerId, Scope>>,
+    /// How many of its last calls a service remembers one by one.
+    history: usize,
 }
 
 #[derive(Default)]
@@ -102,8 +150,10 @@ struct Scope {
 
 struct Service {
     id: String,
+    info: ServiceInfo,
     factory: Arc<dyn ServiceFactory>,
     options: ServiceOptions,
+    stats: std::sync::Mutex<Stats>,
     instance: Arc<Mutex<Option<Box<dyn ServiceInstance>>>>,
     queued: AtomicUsize,
 }
@@ -148,7 +198,15 @@ impl Services {
             blocking,
             clock,
             scopes: RwLock::default(),
+            history: DEFAULT_HISTORY,
         }
+    }
+
+    /// Sets how many of the last calls of a service are listed one by one.
+    #[must_use]
+    pub fn with_history(mut self, calls: usize) -> Self {
+        self.history = calls;
+        self
     }
 
     /// Adds a service to a scope. Its first instance is made at its first call, unless one is
@@ -164,6 +222,22 @@ impl Services {
         instance: Option<Box<dyn ServiceInstance>>,
         options: ServiceOptions,
     ) -> Result<(), ServiceError> {
+        self.add_of(peer_id, id, factory, instance, options, ServiceInfo::default())
+    }
+
+    /// [`Services::add`] of a service that somebody made.
+    ///
+    /// # Errors
+    /// As [`Services::add`].
+    pub fn add_of(
+        &self,
+        peer_id: PeerId,
+        id: &str,
+        factory: Arc<dyn ServiceFactory>,
+        instance: Option<Box<dyn ServiceInstance>>,
+        options: ServiceOptions,
+        info: ServiceInfo,
+    ) -> Result<(), ServiceError> {
         let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
         let scope = scopes.entry(peer_id).or_default();
         if scope.services.contains_key(id) {
@@ -171,8 +245,10 @@ impl Services {
         }
         let service = Service {
             id: id.to_owned(),
+            info,
             factory,
             options,
+            stats: std::sync::Mutex::default(),
             instance: Arc::new(Mutex::new(instance)),
             queued: AtomicUsize::new(0),
         };
@@ -221,6 +297,69 @@ impl Services {
         services.into_iter().flatten().cloned().collect()
     }
 
+    /// All services of a scope, in the order of their ids.
+    #[must_use]
+    pub fn views(&self, peer_id: PeerId) -> Vec<ServiceView> {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(scope) = scopes.get(&peer_id) else {
+            return Vec::new();
+        };
+        let mut aliases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (alias, id) in &scope.aliases {
+            aliases.entry(id).or_default().push(alias.clone());
+        }
+        let services = scope.services.values();
+        services
+            .map(|service| ServiceView {
+                id: service.id.clone(),
+                info: service.info.clone(),
+                aliases: aliases.remove(service.id.as_str()).unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// A service by id or alias.
+    #[must_use]
+    pub fn view(&self, peer_id: PeerId, name: &str) -> Option<ServiceView> {
+        let service = self.resolve(peer_id, name)?;
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let aliases = scopes.get(&peer_id)?.aliases.iter();
+        let aliases = aliases.filter(|(_, id)| **id == service.id);
+        Some(ServiceView {
+            id: service.id.clone(),
+            info: service.info.clone(),
+            aliases: aliases.map(|(alias, _)| alias.clone()).collect(),
+        })
+    }
+
+    /// The service that an alias names; ids are none.
+    #[must_use]
+    pub fn aliased(&self, peer_id: PeerId, alias: &str) -> Option<String> {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        scopes.get(&peer_id)?.aliases.get(alias).cloned()
+    }
+
+    /// What the factory of a service says about its functions; nothing for no service. Blocks.
+    #[must_use]
+    pub fn interface(&self, peer_id: PeerId, name: &str) -> Option<Result<Value, String>> {
+        Some(self.resolve(peer_id, name)?.factory.interface())
+    }
+
+    /// The memory of a service by part, once it is idle; nothing for no service.
+    pub async fn memory(&self, peer_id: PeerId, name: &str) -> Option<Vec<(String, u64)>> {
+        let service = self.resolve(peer_id, name)?;
+        let mut instance = service.instance.lock().await;
+        Some(instance.as_mut().map(|instance| instance.memory()).unwrap_or_default())
+    }
+
+    /// What was counted about the calls of a service; nothing for no service or no call.
+    #[must_use]
+    pub fn stats(&self, peer_id: PeerId, name: &str) -> Option<Value> {
+        let service = self.resolve(peer_id, name)?;
+        let stats = service.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.describe()
+    }
+
     /// An id counts before an alias.
     fn resolve(&self, peer_id: PeerId, name: &str) -> Option<Arc<Service>> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
@@ -245,9 +384,10 @@ impl Services {
             .call_timeout
             .min(Duration::from_millis(left));
         let (sender, receiver) = oneshot::channel();
-        let (factory, call) = (service.factory.clone(), call.clone());
+        let (called, call) = (service.clone(), call.clone());
+        let history = self.history;
         self.blocking.spawn(Box::new(move || {
-            let outcome = call_instance(&mut instance, factory.as_ref(), &call, timeout);
+            let outcome = called.call(&mut instance, &call, timeout, history);
             drop(instance);
             // Whoever waited may have given up.
             let _ = sender.send(outcome);
@@ -302,33 +442,51 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Makes an instance when there is none, calls it, and drops it when it broke.
-fn call_instance(
-    slot: &mut Option<Box<dyn ServiceInstance>>,
-    factory: &dyn ServiceFactory,
-    call: &FunctionCall,
-    timeout: Duration,
-) -> FunctionOutcome {
-    // Out of the slot while it runs: a panic in the call costs the instance as well.
-    let mut instance = match slot.take() {
-        Some(instance) => instance,
-        None => match factory.create() {
-            Ok(instance) => instance,
-            Err(error) => return FunctionOutcome::error(&error),
-        },
-    };
-    match instance.call(call, Instant::now() + timeout) {
-        Ok(outcome) => {
+impl Service {
+    /// Makes an instance when there is none, calls it, and drops it when it broke.
+    fn call(
+        &self,
+        slot: &mut Option<Box<dyn ServiceInstance>>,
+        call: &FunctionCall,
+        timeout: Duration,
+        history: usize,
+    ) -> FunctionOutcome {
+        // Out of the slot while it runs: a panic in the call costs the instance as well.
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => match self.factory.create() {
+                Ok(instance) => instance,
+                Err(error) => return FunctionOutcome::error(&error),
+            },
+        };
+        let before = total(&instance.memory());
+        let start = Instant::now();
+        let result = instance.call(call, start + timeout);
+        let took = start.elapsed();
+        let ended = match &result {
+            Ok(_) => Ended::Ok,
+            Err(ServiceFailure::NoFunction(_)) => Ended::NoFunction,
+            Err(_) => Ended::Failed,
+        };
+        let measured = Measured {
+            ended,
+            timestamp: call.particle.timestamp,
+            took,
+            grown: total(&instance.memory()) - before,
+        };
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.add(&call.function_name, measured, history);
+        drop(stats);
+        if !matches!(result, Err(ServiceFailure::Broken(_))) {
             *slot = Some(instance);
-            outcome
         }
-        Err(failure) => {
-            if let ServiceFailure::Call(_) = &failure {
-                *slot = Some(instance);
-            }
-            FunctionOutcome::error(&typed_error_text(&failure))
-        }
+        result.unwrap_or_else(|failure| FunctionOutcome::error(&typed_error_text(&failure)))
     }
+}
+
+fn total(memory: &[(String, u64)]) -> i64 {
+    let bytes: u64 = memory.iter().map(|(_, bytes)| bytes).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -12,9 +12,6 @@ use crate::{
     host::{Arguments, FunctionCall, FunctionOutcome},
 };
 
-/// What a stranger is told who calls a protected function.
-const GUARDED: &str = "This function is only available to the host or worker spells";
-
 pub(super) async fn call(
     builtins: &Builtins,
     call: &FunctionCall,
@@ -34,9 +31,7 @@ pub(super) async fn call(
         "connect" => {
             let peer = peer_id(&mut arguments)?;
             let addresses: Option<Vec<Address>> = arguments.next_opt("addresses")?;
-            if !builtins.guard.allows(call) {
-                return Err(GUARDED.into());
-            }
+            builtins.guard.check(call)?;
             let contact = Contact {
                 peer_id: peer.to_string(),
                 addresses: addresses
@@ -108,7 +103,7 @@ mod tests {
 
     use super::{
         super::{
-            Guard,
+            GUARDED, Guard,
             tests::{ask, ask_of, builtins, check},
         },
         *,

@@ -1,6 +1,7 @@
 //! The keys of a peer's configuration file.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
@@ -8,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigError, EngineLimits, HumanDuration, KademliaConfig, NetworkConfig, NetworkName,
-    ProtocolConfig, ServiceConfig,
+    ByteSize, ConfigError, EffectorConfig, EngineLimits, HumanDuration, KademliaConfig, NetworkConfig, NetworkName,
+    ProtocolConfig, ServiceConfig, deployment::default_effectors,
 };
 
 /// The configuration of a peer: one TOML file, every key optional.
@@ -72,6 +73,14 @@ pub struct PeerConfig {
     pub data_dir: Option<PathBuf>,
     /// Services created at start.
     pub services: Vec<ServiceConfig>,
+    /// Modules that may run programs of the host, by any label.
+    pub effectors: BTreeMap<String, EffectorConfig>,
+    /// Environment of services that others deploy.
+    pub services_envs: BTreeMap<String, String>,
+    /// Linear memory of a service that others deploy.
+    pub default_service_memory_limit: Option<ByteSize>,
+    /// How many of its last calls `stat.service_stat` lists of a service.
+    pub max_builtin_metrics_storage_size: usize,
 }
 
 impl Default for PeerConfig {
@@ -105,6 +114,10 @@ impl Default for PeerConfig {
             engine: EngineLimits::default(),
             data_dir: None,
             services: Vec::new(),
+            effectors: default_effectors(),
+            services_envs: BTreeMap::new(),
+            default_service_memory_limit: None,
+            max_builtin_metrics_storage_size: 5,
         }
     }
 }

@@ -1,33 +1,46 @@
 //! Services made of Marine modules.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
-use marine_runtime::{CallParameters, Engine, ParticleParameters, SecurityTetraplet, Service};
-use particle::{KeyPair, Signature, Signer as _};
-use serde_json::value::RawValue;
+use marine_runtime::{
+    CallParameters, Engine, Interface, ModuleInfo, ModuleSource, ParticleParameters,
+    SecurityTetraplet, Service,
+};
+use particle::{KeyPair, PeerId};
+use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 
 use super::{
     ServiceError, ServiceFactory, ServiceFailure, ServiceInstance, ServiceOptions, Services,
+    token::Tokens,
 };
 use crate::{
+    clock::Clock,
     config::{ModuleConfig, ServiceConfig},
+    deployment::Vault,
     host::{FunctionCall, FunctionOutcome},
 };
-
-/// Particles whose tokens are remembered.
-const MAX_TOKENS: usize = 1_024;
 
 /// Makes services out of Wasm modules, for one host.
 #[derive(Clone)]
 pub struct Marine {
     engine: Engine,
     tokens: Arc<Tokens>,
+    vault: Option<Vaults>,
+}
+
+/// The vaults of the host and the clock by which they end.
+#[derive(Clone)]
+struct Vaults {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A service that somebody deployed.
+pub(crate) struct Deployable {
+    pub(crate) id: String,
+    pub(crate) owner: PeerId,
+    pub(crate) config: marine_runtime::ServiceConfig,
 }
 
 /// Why a service of the configuration was not created.
@@ -58,11 +71,26 @@ impl Marine {
     pub fn new(engine: Engine, key: Arc<KeyPair>) -> Self {
         Self {
             engine,
-            tokens: Arc::new(Tokens {
-                key,
-                known: Mutex::default(),
-            }),
+            tokens: Arc::new(Tokens::new(key)),
+            vault: None,
         }
+    }
+
+    /// Makes the vault of a particle before each call.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
+        self.vault = Some(Vaults { vault, clock });
+        self
+    }
+
+    /// Makes instances of a service that somebody deployed.
+    pub(crate) fn factory(&self, service: Deployable) -> Arc<dyn ServiceFactory> {
+        Arc::new(Factory {
+            marine: self.clone(),
+            owner: service.owner.to_string(),
+            name: service.id,
+            config: service.config,
+        })
     }
 
     /// Creates the services of a configuration in the scope of the host. Blocks while modules are
@@ -85,7 +113,7 @@ impl Marine {
     /// # Errors
     /// As [`Marine::create_all`].
     pub fn create(&self, services: &Services, config: &ServiceConfig) -> Result<(), MarineError> {
-        let host_id = self.tokens.key.peer_id();
+        let host_id = self.tokens.key().peer_id();
         let factory = Factory {
             marine: self.clone(),
             owner: host_id.to_string(),
@@ -165,6 +193,7 @@ impl Factory {
             owner: self.owner.clone(),
             name: self.name.clone(),
             tokens: self.marine.tokens.clone(),
+            vault: self.marine.vault.clone(),
         })
     }
 }
@@ -176,6 +205,22 @@ impl ServiceFactory for Factory {
             Err(error) => Err(error.to_string()),
         }
     }
+
+    fn interface(&self) -> Result<Value, String> {
+        let facade = self.config.modules.last().ok_or("the service has no modules")?;
+        let read;
+        let bytes: &[u8] = match &facade.source {
+            ModuleSource::Bytes(bytes) => bytes,
+            ModuleSource::File(path) => {
+                read = std::fs::read(path).map_err(|error| {
+                    format!("Cannot read modules interface {path:?}: {error}")
+                })?;
+                &read
+            }
+        };
+        let module = ModuleInfo::decode(&facade.name, bytes).map_err(|error| error.to_string())?;
+        Ok(Interface::of(&module.interface).to_json_with_field_pairs())
+    }
 }
 
 struct Instance {
@@ -183,6 +228,7 @@ struct Instance {
     owner: String,
     name: String,
     tokens: Arc<Tokens>,
+    vault: Option<Vaults>,
 }
 
 impl ServiceInstance for Instance {
@@ -191,6 +237,10 @@ impl ServiceInstance for Instance {
         call: &FunctionCall,
         deadline: Instant,
     ) -> Result<FunctionOutcome, ServiceFailure> {
+        if let Some(Vaults { vault, clock }) = &self.vault {
+            let entered = vault.enter(call, clock.now_ms());
+            entered.map_err(|error| ServiceFailure::Call(error.to_string()))?;
+        }
         let parameters = self.parameters(call);
         let texts: Vec<&str> = call.arguments.iter().map(|raw| raw.get()).collect();
         let arguments = format!("[{}]", texts.join(","));
@@ -198,13 +248,22 @@ impl ServiceInstance for Instance {
         let result = self
             .service
             .call(&call.function_name, &arguments, &parameters, Some(deadline))
-            .map_err(|error| ServiceFailure::Call(error.to_string()))?;
+            .map_err(|error| match error {
+                marine_runtime::ServiceError::NoFunction { .. } => {
+                    ServiceFailure::NoFunction(error.to_string())
+                }
+                error => ServiceFailure::Call(error.to_string()),
+            })?;
         match RawValue::from_string(result) {
             Ok(raw) => Ok(FunctionOutcome::Ok(raw)),
             Err(error) => Err(ServiceFailure::Call(format!(
                 "the result is not JSON: {error}"
             ))),
         }
+    }
+
+    fn memory(&mut self) -> Vec<(String, u64)> {
+        self.service.memory_stats().modules
     }
 }
 
@@ -228,7 +287,7 @@ impl Instance {
                 ttl: particle.ttl,
                 script: particle.script.to_string(),
                 signature: particle.signature.as_bytes().to_vec(),
-                token: self.tokens.of(&particle.signature),
+                token: self.tokens.of(&particle.signature).to_string(),
             },
             service_id: self.name.clone(),
             service_creator_peer_id: self.owner.clone(),
@@ -236,28 +295,5 @@ impl Instance {
             worker_id: call.peer_id.to_string(),
             tetraplets: tetraplets.collect(),
         }
-    }
-}
-
-/// Tokens of particles: the host's signature over the particle's, by which services name the
-/// particle's vault.
-struct Tokens {
-    key: Arc<KeyPair>,
-    known: Mutex<HashMap<Signature, String>>,
-}
-
-impl Tokens {
-    fn of(&self, signature: &Signature) -> String {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = known.get(signature) {
-            return token.clone();
-        }
-        let token = self.key.sign(signature.as_bytes());
-        let token = bs58::encode(token.as_bytes()).into_string();
-        if known.len() >= MAX_TOKENS {
-            known.clear();
-        }
-        known.insert(signature.clone(), token.clone());
-        token
     }
 }
