@@ -15,9 +15,7 @@ mod vault;
 
 pub use self::{
     blueprint::{Blueprint, BlueprintError},
-    module::{
-        ModuleDescription, ModuleRecord, ModuleStoreError, Modules, Pairs, WasiDescription,
-    },
+    module::{ModuleDescription, ModuleRecord, ModuleStoreError, Modules, Pairs, WasiDescription},
     vault::{VIRTUAL_ROOT, Vault, VaultError},
 };
 
@@ -242,7 +240,11 @@ impl Deployment {
 
 impl fmt::Debug for Deployment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Deployment({})", self.inner.config.folder.display())
+        write!(
+            formatter,
+            "Deployment({})",
+            self.inner.config.folder.display()
+        )
     }
 }
 
@@ -270,7 +272,11 @@ impl DeploymentConfig {
 impl Inner {
     fn add_blueprint(&self, blueprint: &Blueprint) -> Result<String, DeploymentError> {
         let id = blueprint.id();
-        let change = Change::put(Table::Services, blueprint_key(&id), records::encode(blueprint)?);
+        let change = Change::put(
+            Table::Services,
+            blueprint_key(&id),
+            records::encode(blueprint)?,
+        );
         self.store.apply(&[change], Durability::Disk)?;
         Ok(id)
     }
@@ -359,7 +365,10 @@ impl Inner {
                 (VIRTUAL_ROOT, vault.clone()),
             ];
             let binaries = record.binaries.iter().map(|(name, path)| {
-                (name.clone(), marine_runtime::MountedBinary::new(path.clone()))
+                (
+                    name.clone(),
+                    marine_runtime::MountedBinary::new(path.clone()),
+                )
             });
             let path = self.modules.path(cid);
             modules.push(marine_runtime::ModuleConfig {
@@ -417,7 +426,8 @@ impl Inner {
             service_key(scope, &service.id),
         )];
         let aliases = service.aliases.iter();
-        changes.extend(aliases.map(|alias| Change::delete(Table::Aliases, alias_key(scope, alias))));
+        changes
+            .extend(aliases.map(|alias| Change::delete(Table::Aliases, alias_key(scope, alias))));
         self.store.apply(&changes, Durability::Disk)?;
         self.services.remove(scope, &service.id);
         self.remove_files(&service.id);

@@ -244,7 +244,14 @@ impl PeerBuilder {
         };
         // Before anybody can reach the peer.
         #[cfg(feature = "marine")]
-        let hosting = hosting(&key, &managers, &self.config, self.wasm, &self.clock, &store);
+        let hosting = hosting(
+            &key,
+            &managers,
+            &self.config,
+            self.wasm,
+            &self.clock,
+            &store,
+        );
         #[cfg(feature = "marine")]
         let (services, deployment) = hosting.await?;
         let settings = self

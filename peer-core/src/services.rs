@@ -222,7 +222,14 @@ impl Services {
         instance: Option<Box<dyn ServiceInstance>>,
         options: ServiceOptions,
     ) -> Result<(), ServiceError> {
-        self.add_of(peer_id, id, factory, instance, options, ServiceInfo::default())
+        self.add_of(
+            peer_id,
+            id,
+            factory,
+            instance,
+            options,
+            ServiceInfo::default(),
+        )
     }
 
     /// [`Services::add`] of a service that somebody made.
@@ -349,7 +356,12 @@ impl Services {
     pub async fn memory(&self, peer_id: PeerId, name: &str) -> Option<Vec<(String, u64)>> {
         let service = self.resolve(peer_id, name)?;
         let mut instance = service.instance.lock().await;
-        Some(instance.as_mut().map(|instance| instance.memory()).unwrap_or_default())
+        Some(
+            instance
+                .as_mut()
+                .map(|instance| instance.memory())
+                .unwrap_or_default(),
+        )
     }
 
     /// What was counted about the calls of a service; nothing for no service or no call.

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ConfigError, EffectorConfig, EngineLimits, HumanDuration, KademliaConfig, NetworkConfig, NetworkName,
-    ProtocolConfig, ServiceConfig, deployment::default_effectors,
+    ByteSize, ConfigError, EffectorConfig, EngineLimits, HumanDuration, KademliaConfig,
+    NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig, deployment::default_effectors,
 };
 
 /// The configuration of a peer: one TOML file, every key optional.

@@ -75,8 +75,8 @@ impl Blueprint {
     /// # Errors
     /// See [`BlueprintError`].
     pub fn parse(text: &[u8]) -> Result<Self, BlueprintError> {
-        let object: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|error| BlueprintError::Json(error.to_string()))?;
+        let object: Map<String, Value> = serde_json::from_slice(text)
+            .map_err(|error| BlueprintError::Json(error.to_string()))?;
         let name = object.get("name").ok_or(BlueprintError::Missing("name"))?;
         let name = name.as_str().ok_or(BlueprintError::Name)?;
         let links = object
@@ -85,10 +85,12 @@ impl Blueprint {
         let links = links.as_array().ok_or(BlueprintError::Dependencies)?;
         let links = links
             .iter()
-            .map(|link| match link.as_object().map(|link| (link.len(), link)) {
-                Some((1, link)) => link.get("/").and_then(Value::as_str),
-                _ => None,
-            })
+            .map(
+                |link| match link.as_object().map(|link| (link.len(), link)) {
+                    Some((1, link)) => link.get("/").and_then(Value::as_str),
+                    _ => None,
+                },
+            )
             .map(|link| link.map(str::to_owned).ok_or(BlueprintError::Link))
             .collect::<Result<Vec<_>, _>>()?;
         Self::new(name.to_owned(), &links)
@@ -150,7 +152,10 @@ mod tests {
         let error = |text: &str| Blueprint::parse(text.as_bytes()).unwrap_err().to_string();
         for (text, expected) in [
             (r#"{"dependencies":[]}"#, "name field is missing"),
-            (r#"{"name":1,"dependencies":[]}"#, "name field is not a string"),
+            (
+                r#"{"name":1,"dependencies":[]}"#,
+                "name field is not a string",
+            ),
             (r#"{"name":"a"}"#, "dependencies field is missing"),
             (
                 r#"{"name":"a","dependencies":{}}"#,

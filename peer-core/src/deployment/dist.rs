@@ -7,8 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Blueprint, DeploymentError, Inner, ModuleDescription, ModuleStoreError, Pairs,
-    WasiDescription,
+    Blueprint, DeploymentError, Inner, ModuleDescription, ModuleStoreError, Pairs, WasiDescription,
 };
 use crate::{
     builtins::{Answer, Failure, value},
@@ -63,7 +62,11 @@ pub(super) fn call(inner: &Inner, call: &FunctionCall) -> Answer {
             let name: String = arguments.next("name")?;
             let dependencies: Vec<String> = arguments.next("dependencies")?;
             let blueprint = Blueprint::new(name, &dependencies);
-            value(&blueprint.map_err(|error| Failure::typed(&error))?.to_dag_json())
+            value(
+                &blueprint
+                    .map_err(|error| Failure::typed(&error))?
+                    .to_dag_json(),
+            )
         }
         "load_blueprint" => {
             let path: String = arguments.next("blueprint_path")?;
@@ -74,7 +77,12 @@ pub(super) fn call(inner: &Inner, call: &FunctionCall) -> Answer {
         "list_modules" => value(&inner.modules.list().map_err(DeploymentError::from)?),
         "get_module_interface" => {
             let cid: String = arguments.next("hex_hash")?;
-            value(&inner.modules.interface(&cid).map_err(DeploymentError::from)?)
+            value(
+                &inner
+                    .modules
+                    .interface(&cid)
+                    .map_err(DeploymentError::from)?,
+            )
         }
         "list_blueprints" => {
             let blueprints = inner.blueprints()?;

@@ -35,7 +35,9 @@ pub enum ModuleStoreError {
     #[error("{0}")]
     Module(#[from] ModuleError),
     /// A module that runs programs, which this host does not allow it.
-    #[error("Config error: requested module effector {name} with CID {cid} is forbidden on this host")]
+    #[error(
+        "Config error: requested module effector {name} with CID {cid} is forbidden on this host"
+    )]
     Forbidden {
         /// Its name.
         name: String,
@@ -43,7 +45,9 @@ pub enum ModuleStoreError {
         cid: String,
     },
     /// A module that runs a program which is not on the list.
-    #[error("Module {name} with CID {cid} requested a binary `{binary}` which isn't in the configured list of binaries")]
+    #[error(
+        "Module {name} with CID {cid} requested a binary `{binary}` which isn't in the configured list of binaries"
+    )]
     UnknownBinary {
         /// Its name.
         name: String,
@@ -381,13 +385,22 @@ mod tests {
         assert_eq!(modules.bytes(&cid).unwrap(), ECHO);
         assert_eq!(modules.record(&cid).unwrap().name, "echo");
         let interface = modules.interface(&cid).unwrap();
-        assert!(!interface["function_signatures"].as_array().unwrap().is_empty());
+        assert!(
+            !interface["function_signatures"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
         // Nothing but the file is left in the folder.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let listed = modules.list().unwrap();
         assert_eq!(listed[0]["hash"], json!(cid));
         assert!(listed[0]["config"]["logger_enabled"].is_boolean());
-        for cid in ["../echo", "", "bafkreifdehdwcppttfsqaju4kodgn5wgbefrarbzc72k4sore2bwpeq2fa"] {
+        for cid in [
+            "../echo",
+            "",
+            "bafkreifdehdwcppttfsqaju4kodgn5wgbefrarbzc72k4sore2bwpeq2fa",
+        ] {
             assert!(matches!(
                 modules.bytes(cid),
                 Err(ModuleStoreError::Missing { .. })

@@ -20,7 +20,9 @@ pub(super) fn call(inner: &Inner, call: &FunctionCall) -> Answer {
             let on_host = call.peer_id == call.host_id;
             if user != call.peer_id && !(on_host && inner.guard.is_manager(user)) {
                 let here = call.peer_id;
-                return Err(format!("peer '{user}' is not allowed to sign data on '{here}'").into());
+                return Err(
+                    format!("peer '{user}' is not allowed to sign data on '{here}'").into(),
+                );
             }
             let data: Vec<u8> = match arguments.next("data") {
                 Ok(data) => data,

@@ -66,9 +66,8 @@ pub(super) fn call(inner: &Inner, call: &FunctionCall) -> Answer {
                 let reason = "cannot remove a spell";
                 return Err(forbidden(user, "remove_service", reason).into());
             }
-            let allowed = service.info.owner == Some(user)
-                || user == scope
-                || inner.guard.is_manager(user);
+            let allowed =
+                service.info.owner == Some(user) || user == scope || inner.guard.is_manager(user);
             if !allowed {
                 let reason = "only creator can remove service";
                 return Err(forbidden(user, "remove_service", reason).into());

@@ -148,7 +148,11 @@ fn from_a_module_to_a_service_and_over_a_restart() {
     let interface = host.ask(stranger, "srv.get_interface", &[json!("hello")]);
     let interface = interface.unwrap();
     let functions = interface["function_signatures"].as_array().unwrap();
-    assert!(functions.iter().any(|function| function["name"] == "greeting"));
+    assert!(
+        functions
+            .iter()
+            .any(|function| function["name"] == "greeting")
+    );
 
     host.manage("srv.remove", &[json!("hello")]);
     assert_eq!(
@@ -208,7 +212,8 @@ fn names_are_of_one_service() {
     );
     let refused = |alias: &str, id: &str| {
         let arguments = [json!(alias), json!(id)];
-        host.ask(manager(), "srv.add_alias", &arguments).unwrap_err()
+        host.ask(manager(), "srv.add_alias", &arguments)
+            .unwrap_err()
     };
     for (alias, id, text) in [
         (
@@ -239,13 +244,25 @@ fn modules_and_blueprints_are_listed() {
     let blueprints = host.manage("dist.list_blueprints", &[]);
     assert_eq!(blueprints[0]["dependencies"], json!([cid]));
     let id = &blueprints[0]["id"];
-    assert_eq!(host.manage("dist.get_blueprint", &[id.clone()]), blueprints[0]);
+    assert_eq!(
+        host.manage("dist.get_blueprint", &[id.clone()]),
+        blueprints[0]
+    );
     let interface = host.manage("dist.get_module_interface", &[cid.clone()]);
     assert!(interface["function_signatures"].is_array());
     let missing = host.ask(manager(), "dist.get_blueprint", &[json!("none")]);
-    assert!(missing.unwrap_err().starts_with("Error: Blueprint 'none' wasn't found\n"));
-    let unknown = [json!("bafkreifdehdwcppttfsqaju4kodgn5wgbefrarbzc72k4sore2bwpeq2fa")];
-    assert!(host.ask(manager(), "dist.get_module_interface", &unknown).is_err());
+    assert!(
+        missing
+            .unwrap_err()
+            .starts_with("Error: Blueprint 'none' wasn't found\n")
+    );
+    let unknown = [json!(
+        "bafkreifdehdwcppttfsqaju4kodgn5wgbefrarbzc72k4sore2bwpeq2fa"
+    )];
+    assert!(
+        host.ask(manager(), "dist.get_module_interface", &unknown)
+            .is_err()
+    );
     let blueprint = json!(["x", unknown]);
     let text = host.manage("dist.make_blueprint", blueprint.as_array().unwrap());
     let id = host.manage("dist.add_blueprint", &[text]);
@@ -258,7 +275,15 @@ fn configurations_of_modules() {
     let disk = Disk::new();
     let host = disk.host();
     let arguments = json!([
-        "a", [5], [], [true], [], [[["k", "v"]]], [], [[["curl", "/usr/bin/curl"]]], [7]
+        "a",
+        [5],
+        [],
+        [true],
+        [],
+        [[["k", "v"]]],
+        [],
+        [[["curl", "/usr/bin/curl"]]],
+        [7]
     ]);
     assert_eq!(
         host.manage("dist.make_module_config", arguments.as_array().unwrap()),
@@ -299,7 +324,10 @@ fn services_share_the_vault_of_a_particle() {
     let host = disk.host();
     let user = KeyPair::from_seed(&[1; 32]).peer_id();
     let path = host.ask(user, "vault.put", &[json!("text")]).unwrap();
-    assert_eq!(host.ask(user, "vault.cat", &[path.clone()]), Ok(json!("text")));
+    assert_eq!(
+        host.ask(user, "vault.cat", &[path.clone()]),
+        Ok(json!("text"))
+    );
     let id = host.deploy("files", STORAGE);
     let interface = host.manage("srv.get_interface", &[json!(id)]);
     let names: Vec<&Value> = interface["function_signatures"]
@@ -323,7 +351,14 @@ fn services_share_the_vault_of_a_particle() {
 fn modules_come_from_the_vault() {
     let disk = Disk::new();
     let host = disk.host();
-    let call = by(manager(), call("dist", "add_module_bytes_from_vault", &[json!("g"), json!("m")]));
+    let call = by(
+        manager(),
+        call(
+            "dist",
+            "add_module_bytes_from_vault",
+            &[json!("g"), json!("m")],
+        ),
+    );
     let folder = host.deployment.vault().enter(&call, 5_000).unwrap();
     fs::write(folder.join("m"), GREETING).unwrap();
     let cid = host.answer(&call).unwrap();
@@ -352,8 +387,10 @@ fn calls_and_memory_are_counted() {
         json!(format!("No stats were collected for the `{id}` service"))
     );
     let user = KeyPair::from_seed(&[1; 32]).peer_id();
-    host.ask(user, &format!("{id}.greeting"), &[json!("a")]).unwrap();
-    host.ask(user, &format!("{id}.greeting"), &[json!(1)]).unwrap_err();
+    host.ask(user, &format!("{id}.greeting"), &[json!("a")])
+        .unwrap();
+    host.ask(user, &format!("{id}.greeting"), &[json!(1)])
+        .unwrap_err();
     host.ask(user, &format!("{id}.nope"), &[]).unwrap_err();
     let stat = host.manage("stat.service_stat", &[json!(id)]);
     let total = &stat["result"][0]["total_stats"];

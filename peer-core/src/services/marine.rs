@@ -207,14 +207,17 @@ impl ServiceFactory for Factory {
     }
 
     fn interface(&self) -> Result<Value, String> {
-        let facade = self.config.modules.last().ok_or("the service has no modules")?;
+        let facade = self
+            .config
+            .modules
+            .last()
+            .ok_or("the service has no modules")?;
         let read;
         let bytes: &[u8] = match &facade.source {
             ModuleSource::Bytes(bytes) => bytes,
             ModuleSource::File(path) => {
-                read = std::fs::read(path).map_err(|error| {
-                    format!("Cannot read modules interface {path:?}: {error}")
-                })?;
+                read = std::fs::read(path)
+                    .map_err(|error| format!("Cannot read modules interface {path:?}: {error}"))?;
                 &read
             }
         };
