@@ -5,7 +5,8 @@
 //! | it sorts the fields of records, we keep the order of their declaration | marine 4.6 |
 //! | it refuses a direct argument or result of type `u32` from 2³¹ on and of type `u64` from 2⁶³ on | marine 2.2 |
 //!
-//! Its functions in JavaScript round integers beyond 2⁵³, as all numbers there: so the driver hands on JSON as text.
+//! It has neither directories nor programs for modules, so calls that need them are not compared. JavaScript rounds
+//! integers beyond 2⁵³: so the driver hands on JSON as text.
 
 use std::collections::BTreeMap;
 
