@@ -22,6 +22,9 @@ pub(super) struct LogLine {
     pub(super) message: String,
 }
 
+/// The result of a call as JSON text or its error, and what was logged meanwhile.
+pub(super) type Answer = (Result<String, String>, Vec<LogLine>);
+
 impl Host {
     pub(super) fn start() -> Result<Self, String> {
         Driver::start("services.mjs", None).map(Self)
@@ -43,17 +46,16 @@ impl Host {
         }
     }
 
-    /// Calls the facade: the result as JSON text or an error, and what was logged.
+    /// Calls the facade.
     ///
     /// # Errors
     /// A driver that fails.
-    #[expect(clippy::type_complexity, reason = "a result in a result")]
     pub(super) fn call(
         &mut self,
         function: &str,
         arguments: &str,
         parameters: &CallParameters,
-    ) -> Result<(Result<String, String>, Vec<LogLine>), String> {
+    ) -> Result<Answer, String> {
         let request = json!({"call": function, "arguments": arguments, "parameters": parameters});
         let mut answer = self.0.ask(&request)?;
         let log = serde_json::from_value(answer["log"].take())

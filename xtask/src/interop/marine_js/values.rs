@@ -46,8 +46,8 @@ fn value(random: &mut Random, ty: &str, interface: &Interface) -> Value {
         let high = u64::MAX >> (64 - bits);
         let any = random.next() >> (64 - bits);
         // The first number that looks negative, and the first that JavaScript rounds.
-        let odd = [high / 2 + 1, high.min((1 << 53) + 1)];
-        json!(random.pick(&[0, 1, high / 2, odd[0], odd[1], high, any]))
+        let [negative, rounded] = [high / 2 + 1, high.min((1 << 53) + 1)];
+        json!(random.pick(&[0, 1, high / 2, negative, rounded, high, any]))
     };
     match ty {
         "bool" => json!(random.chance(50)),
