@@ -34,19 +34,7 @@ pub struct Arguments {
 
 /// Runs the task.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let written = build().and_then(|built| {
-        let Some(wasm) = built else {
-            return Err("there is no toolchain for it".to_owned());
-        };
-        fs::write(&arguments.out, &wasm)
-            .map_err(|error| format!("{}: {error}", arguments.out.display()))?;
-        println!("{}: {} bytes", arguments.out.display(), wasm.len());
-        if wasm.len() > MAX_SIZE {
-            return Err(format!("more than {MAX_SIZE} bytes"));
-        }
-        Ok(())
-    });
-    match written {
+    match build().and_then(|built| write(&arguments.out, built, MAX_SIZE)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -55,37 +43,65 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Writes a module that was built and is not larger than it may be.
+pub(crate) fn write(out: &Path, built: Option<Vec<u8>>, max_size: usize) -> Result<(), String> {
+    let wasm = built.ok_or("there is no toolchain for it")?;
+    fs::write(out, &wasm).map_err(|error| format!("{}: {error}", out.display()))?;
+    println!("{}: {} bytes", out.display(), wasm.len());
+    if wasm.len() > max_size {
+        return Err(format!("more than {max_size} bytes"));
+    }
+    Ok(())
+}
+
 /// Builds the module; nothing when no toolchain can.
 ///
 /// # Errors
 /// A build that fails.
 pub fn build() -> Result<Option<Vec<u8>>, String> {
-    let target = Target::Bare;
-    let Some(toolchain) = Toolchain::find(target) else {
-        println!("skipped: embedded: no {} toolchain", target.triple());
+    compile(&Package {
+        target: Target::Bare,
+        folder: "aquavm/wasm",
+        file: "aquavm_wasm.wasm",
+        flags: &FLAGS,
+        target_folder: "target/embedded",
+    })
+}
+
+/// A package outside of the workspace that is built for Wasm. Paths are those of the workspace.
+pub(crate) struct Package<'a> {
+    pub(crate) target: Target,
+    pub(crate) folder: &'a str,
+    /// Name of the file that the compiler makes.
+    pub(crate) file: &'a str,
+    pub(crate) flags: &'a [&'a str],
+    /// Where cargo keeps what it builds.
+    pub(crate) target_folder: &'a str,
+}
+
+/// Builds a package; nothing when no toolchain can.
+pub(crate) fn compile(package: &Package<'_>) -> Result<Option<Vec<u8>>, String> {
+    let triple = package.target.triple();
+    let Some(toolchain) = Toolchain::find(package.target) else {
+        println!("skipped: {}: no {triple} toolchain", package.folder);
         return Ok(None);
     };
     let root = workspace_root();
-    let folder = root.join("target/embedded");
+    let folder = root.join(package.target_folder);
     let status = toolchain
-        .build(&root, Flags::Own, &FLAGS)
+        .build(&root, Flags::Own, package.flags)
         .args(["--release", "--locked"])
         .arg("--target-dir")
         .arg(&folder)
-        .current_dir(root.join("aquavm/wasm"))
+        .current_dir(root.join(package.folder))
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err(format!("aquavm/wasm did not build: {status}"));
+        return Err(format!("{} did not build: {status}", package.folder));
     }
-    let file = folder
-        .join(target.triple())
-        .join("release/aquavm_wasm.wasm");
-    read(&file).map(Some)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+    let file = folder.join(triple).join("release").join(package.file);
+    let wasm = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Some(wasm))
 }
 
 /// The module, compiled.

@@ -2,6 +2,9 @@
 
 mod avm;
 mod compiled;
+mod driver;
+#[cfg(feature = "marine")]
+pub mod marine_js;
 
 use std::process::ExitCode;
 
@@ -12,6 +15,9 @@ pub enum Arguments {
     Avm(avm::Arguments),
     /// Compiled Aqua functions, run by `client` against `peer`.
     Compiled(compiled::Arguments),
+    /// Modules of ours in the published JS host.
+    #[cfg(feature = "marine")]
+    MarineJs(marine_js::Arguments),
 }
 
 /// Runs the task.
@@ -19,5 +25,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments {
         Arguments::Avm(arguments) => avm::run(arguments),
         Arguments::Compiled(arguments) => compiled::run(arguments),
+        #[cfg(feature = "marine")]
+        Arguments::MarineJs(arguments) => marine_js::run(arguments),
     }
 }

@@ -24,6 +24,8 @@ pub mod fuzz;
 pub mod guest;
 pub mod interop;
 #[cfg(feature = "marine")]
+pub mod interpreter;
+#[cfg(feature = "marine")]
 pub mod mutate;
 pub mod packages;
 mod random;

@@ -34,6 +34,9 @@ enum Task {
     /// Check that published and own programs understand each other.
     #[command(subcommand)]
     Interop(xtask::interop::Arguments),
+    /// Build the state machine as a Marine module in place of the published interpreter.
+    #[cfg(feature = "marine")]
+    Interpreter(xtask::interpreter::Arguments),
     /// Damage published modules in thousands of ways and load them.
     #[cfg(feature = "marine")]
     Mutate(xtask::mutate::Arguments),
@@ -55,6 +58,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "marine")]
         Task::Guest(arguments) => xtask::guest::run(&arguments),
         Task::Interop(arguments) => xtask::interop::run(&arguments),
+        #[cfg(feature = "marine")]
+        Task::Interpreter(arguments) => xtask::interpreter::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Mutate(arguments) => xtask::mutate::run(&arguments),
         #[cfg(feature = "peer")]

@@ -1,4 +1,6 @@
-// Drives the published interpreter: JSON lines in, JSON lines out, in order.
+// Drives the published interpreter, or another module in its place: JSON lines in, JSON lines out, in order.
+//
+// Arguments: the folder with the packages; the file of the other module, if there is one.
 //
 // Request:  {air, prev_data, data, params, call_results}; byte strings are base64, `params` is the
 //           record of the interpreter's interface with `secret_key_bytes` as an array.
@@ -13,15 +15,15 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
-const folder = process.argv[2];
+const [folder, other] = process.argv.slice(2);
 const require = createRequire(join(folder, 'package.json'));
 const modules = join(folder, 'node_modules', '@fluencelabs');
 const load = (path) => import(pathToFileURL(join(modules, path)));
 const { MarineService } = await load('marine-js/dist/MarineService.js');
 const { defaultCallParameters } = await load('marine-js/dist/types.js');
 const host = await WebAssembly.compile(await readFile(join(modules, 'marine-js/dist/marine-js.wasm')));
-const interpreter = await readFile(join(modules, 'avm/dist/avm.wasm'));
-const { version } = require('@fluencelabs/avm/package.json');
+const interpreter = await readFile(other ?? join(modules, 'avm/dist/avm.wasm'));
+const version = other ?? require('@fluencelabs/avm/package.json').version;
 
 const config = () => ({
     modules_config: [{

@@ -11,7 +11,7 @@ mod generate;
 mod network;
 mod probes;
 mod record;
-mod reference;
+pub(super) mod reference;
 mod scenarios;
 mod services;
 mod shrink;
@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Write records of our own scenarios into this folder instead: `xtask/vectors/aquavm-own`.
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
+    /// Run this module in the published JS host in place of the published interpreter.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    module: Option<PathBuf>,
     /// Print each script.
     #[arg(long)]
     verbose: bool,
@@ -94,9 +97,9 @@ fn scenario(arguments: &Arguments, number: u64) -> Scenario {
 }
 
 fn compare(arguments: &Arguments) -> Result<bool, String> {
-    let mut reference = Reference::start(&workspace_root())?;
+    let mut reference = Reference::start(arguments.module.as_deref())?;
     println!(
-        "ours against @fluencelabs/avm {}, seed {}",
+        "ours against interpreter {} in @fluencelabs/marine-js, seed {}",
         reference.version, arguments.seed
     );
     let started = Instant::now();

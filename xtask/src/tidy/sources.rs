@@ -154,6 +154,7 @@ fn crates(root: &Path, files: &[PathBuf]) -> Result<Vec<String>, String> {
             continue;
         }
         let excluded = [
+            "aquavm/marine",
             "aquavm/wasm",
             "examples/guests",
             "xtask/harness",

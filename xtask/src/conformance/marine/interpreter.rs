@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use aquavm::{LimitFlags, Outcome};
 use marine_runtime::{CallParameters, Service};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +10,8 @@ use super::{
     service::{Loaded, Stage, call},
 };
 use crate::{
-    conformance::{aquavm as records, files_below, read_text, run::Call},
+    conformance::{aquavm as records, files_below, read_text},
+    interpreter::invoke,
     packages::{PackageFile, Registry, fetch},
 };
 
@@ -25,19 +24,6 @@ const MODULE: PackageFile<'_> = PackageFile {
     sha256: "4a9f248d19582a4c0c638a3e4485d092dbf707dd7ad766f5320698b082010eba",
 };
 const NAME: &str = "air_interpreter_server";
-
-/// What `invoke` returns.
-#[derive(Deserialize)]
-struct Returned {
-    ret_code: i64,
-    error_message: String,
-    data: Vec<u8>,
-    next_peer_pks: Vec<String>,
-    call_requests: Vec<u8>,
-    air_size_limit_exceeded: bool,
-    particle_size_limit_exceeded: bool,
-    call_result_size_limit_exceeded: bool,
-}
 
 /// Replays every `stride`th record below `folder` on every engine.
 pub(super) fn replay(folder: &Path, stride: usize, report: &mut Report) -> Result<(), String> {
@@ -81,28 +67,4 @@ fn ast(service: &mut Service) -> Result<(), String> {
         &CallParameters::default(),
     )?;
     expect("ast", tree, json!("{\"Null\":null}"))
-}
-
-fn invoke(service: &mut Service, record: &Call) -> Result<Outcome<Vec<u8>>, String> {
-    let arguments = json!([
-        record.script,
-        record.previous,
-        record.current,
-        record.published_parameters()?,
-        record.results,
-    ]);
-    let returned = call(service, "invoke", &arguments, &CallParameters::default())?;
-    let returned: Returned = serde_json::from_value(returned).map_err(|error| error.to_string())?;
-    Ok(Outcome {
-        ret_code: returned.ret_code,
-        error_message: returned.error_message,
-        data: returned.data,
-        next_peers: returned.next_peer_pks,
-        call_requests: returned.call_requests,
-        flags: LimitFlags {
-            script: returned.air_size_limit_exceeded,
-            particle: returned.particle_size_limit_exceeded,
-            call_result: returned.call_result_size_limit_exceeded,
-        },
-    })
 }

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     conformance::{aquavm::has_new_data, run::Call},
     random::Random,
-    tidy::workspace_root,
 };
 
 /// Most steps of a scenario that is kept.
@@ -47,7 +46,7 @@ struct Recording<'r> {
 
 /// Plays everything and writes the files; false where ours differs.
 pub(super) fn write(folder: &Path, seed: u64) -> Result<bool, String> {
-    let mut reference = Reference::start(&workspace_root())?;
+    let mut reference = Reference::start(None)?;
     let version = reference.version.clone();
     let mut records = Records::default();
     let mut differences = 0;
