@@ -6,6 +6,7 @@ mod link;
 mod survey;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     path::PathBuf,
@@ -181,6 +182,9 @@ pub struct Service {
     linked: Option<Linked>,
 }
 
+/// Arguments of a call, or why there are none.
+type Arguments<'a> = Result<Cow<'a, [IValue]>, ServiceError>;
+
 /// The parameters of the call that runs, as host functions see them.
 type SharedParameters = Arc<Mutex<Arc<CallParameters>>>;
 
@@ -263,6 +267,7 @@ impl Service {
             |module, exported| {
                 let fail = |source| arguments_error(module, function, source);
                 json::arguments_from_value(arguments, &exported.function, &*module.section)
+                    .map(Cow::Owned)
                     .map_err(fail)
             },
             |module, exported, values| {
@@ -410,6 +415,7 @@ impl Service {
             |module, exported| {
                 let fail = |source| arguments_error(module, function, source);
                 json::arguments_from_text(arguments, &exported.function, &*module.section)
+                    .map(Cow::Owned)
                     .map_err(fail)
             },
             |module, exported, values| {
@@ -432,18 +438,18 @@ impl Service {
             function,
             parameters,
             deadline,
-            |_, _| Ok(arguments.to_vec()),
+            |_, _| Ok(Cow::Borrowed(arguments)),
             |_, _, values| Ok(values),
         )
     }
 
-    fn run<T>(
+    fn run<'a, T>(
         &mut self,
         module: Option<&str>,
         function: &str,
         parameters: &CallParameters,
         deadline: Option<Instant>,
-        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
         result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         let longest = self.blueprint.call_time();
@@ -464,12 +470,12 @@ impl Service {
         }
     }
 
-    fn run_within<T>(
+    fn run_within<'a, T>(
         &mut self,
         module: Option<&str>,
         function: &str,
         parameters: &CallParameters,
-        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
         result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         if self.linked.is_none() {

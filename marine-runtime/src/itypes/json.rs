@@ -5,6 +5,7 @@
 //! without a tree in between; that one only knows well-formed arguments and leaves everything else
 //! to the first, so both accept the same documents with equal results.
 
+mod bytes;
 mod text;
 
 use std::fmt::{self, Write as _};
