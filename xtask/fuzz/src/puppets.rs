@@ -250,8 +250,7 @@ impl Store for Stage {
         if wild && self.choose(|choices| choices.byte()) > 0xf0 {
             return Err(trap("a whim"));
         }
-        let own = self.for_host(instance, &name, values, wild);
-        if !own {
+        if self.for_host(instance, &name, values, wild) {
             return Ok(());
         }
         self.depth += 1;

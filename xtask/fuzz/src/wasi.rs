@@ -30,7 +30,7 @@ const MEMORY: usize = 2 << 20;
 const DISK: u64 = 64 << 10;
 const OPEN: usize = 12;
 /// Longest time of a run: modules may sleep.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Calls in one run.
 const CALLS: usize = 64;
 /// Highest error code.
@@ -190,7 +190,13 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> io::Result<Self> {
-        let root = std::env::temp_dir().join(format!("fuzz-wasi-{}", std::process::id()));
+        // In memory where there is such a place: it is made anew for each input.
+        let shared = Path::new("/dev/shm");
+        let place = match shared.is_dir() {
+            true => shared.to_owned(),
+            false => std::env::temp_dir(),
+        };
+        let root = place.join(format!("fuzz-wasi-{}", std::process::id()));
         if root.exists() {
             fs::remove_dir_all(&root)?;
         }
