@@ -49,7 +49,6 @@ pub(crate) struct Puppets(Arc<Mutex<Play>>);
 /// A call of one of a module's own functions.
 pub(crate) struct Scene<'a> {
     pub(crate) instance: usize,
-    pub(crate) function: &'a str,
     /// Parameters, and then results.
     pub(crate) values: &'a mut [u64],
     /// How many of them are results.
@@ -258,7 +257,6 @@ impl Store for Stage {
             self,
             &mut Scene {
                 instance,
-                function: &name,
                 values,
                 results: signature.results.len(),
             },

@@ -92,12 +92,12 @@ fn module(wasm: &[u8]) {
             return;
         }
     };
-    for import in outline.imports() {
-        outline.import_signature(import);
-    }
-    for name in outline.exports() {
-        outline.export_signature(name);
-    }
+    let imports = outline.imports().iter();
+    let known = imports.filter(|import| outline.import_signature(import).is_some());
+    assert!(known.count() <= wasm.len(), "more imports than bytes");
+    let exports = outline.exports().iter();
+    let known = exports.filter(|name| outline.export_signature(name).is_some());
+    assert!(known.count() <= wasm.len(), "more exports than bytes");
     if let Err(error) = outline.manifest() {
         described(&error);
     }
