@@ -25,7 +25,7 @@ use self::config::{ConfigError, ModuleConfig, ServiceConfig};
 use self::link::{Blueprint, Linked};
 use crate::{
     CallParameters,
-    adapter::{ExecutionError, ExportedFunction, LinkedModule},
+    adapter::{ExecutionError, ExportedFunction, LinkedModule, Returned},
     backend::{BackendError, Trap},
     control::{CancelHandle, Control},
     engine::Engine,
@@ -270,7 +270,8 @@ impl Service {
                     .map(Cow::Owned)
                     .map_err(fail)
             },
-            |module, exported, values| {
+            |module, exported, returned| {
+                let values = returned.into_values();
                 json::result_to_value(&values, &exported.function, &*module.section)
             },
         )
@@ -418,8 +419,12 @@ impl Service {
                     .map(Cow::Owned)
                     .map_err(fail)
             },
-            |module, exported, values| {
-                json::result_to_text(&values, &exported.function, &*module.section)
+            |module, exported, returned| match returned {
+                Returned::Bytes(bytes) => Ok(json::bytes_to_text(bytes)),
+                Returned::Text(text) => Ok(json::string_to_text(text)),
+                Returned::Values(values) => {
+                    json::result_to_text(&values, &exported.function, &*module.section)
+                }
             },
         )
     }
@@ -439,7 +444,7 @@ impl Service {
             parameters,
             deadline,
             |_, _| Ok(Cow::Borrowed(arguments)),
-            |_, _, values| Ok(values),
+            |_, _, returned| Ok(returned.into_values()),
         )
     }
 
@@ -450,7 +455,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
         arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         let longest = self.blueprint.call_time();
         let latest = longest.and_then(|longest| Instant::now().checked_add(longest));
@@ -476,7 +481,7 @@ impl Service {
         function: &str,
         parameters: &CallParameters,
         arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         if self.linked.is_none() {
             self.start()?;
@@ -499,16 +504,16 @@ impl Service {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner) = Arc::new(parameters.clone());
         }
-        let outcome = callee.call(&mut *linked.store, exported, &values);
+        let outcome = callee.call_with(&mut *linked.store, exported, &values, |returned| {
+            result(&callee, exported, returned)
+        });
         linked.flush();
         match outcome {
-            Ok(values) => {
-                result(&callee, exported, values).map_err(|source| ServiceError::Result {
-                    module: callee.name.clone(),
-                    function: function.to_owned(),
-                    source,
-                })
-            }
+            Ok(result) => result.map_err(|source| ServiceError::Result {
+                module: callee.name.clone(),
+                function: function.to_owned(),
+                source,
+            }),
             Err(source) => {
                 let interruption = source.trap.as_ref().filter(|trap| trap.is_interruption());
                 let error = match interruption {

@@ -256,6 +256,20 @@ pub fn result_to_text(
     }
 }
 
+/// Bytes as JSON text.
+pub(crate) fn bytes_to_text(bytes: &[u8]) -> String {
+    let mut output = String::new();
+    bytes::write(&mut output, bytes);
+    output
+}
+
+/// A string as JSON text.
+pub(crate) fn string_to_text(text: &str) -> String {
+    let mut output = String::new();
+    text::string(&mut output, text);
+    output
+}
+
 /// The result of a call as a JSON document. Keys of records lose their order; use
 /// [`result_to_text`] where that matters.
 ///

@@ -401,7 +401,7 @@ fn unsigned(output: &mut String, mut value: u64) {
     output.extend(digits.iter().map(|digit| char::from(*digit)));
 }
 
-fn string(output: &mut String, text: &str) {
+pub(super) fn string(output: &mut String, text: &str) {
     if plain_length(text.as_bytes()) < text.len() {
         serialized(output, text);
     } else {
