@@ -122,7 +122,10 @@ pub(super) fn read(text: &[u8], bytes: &mut Vec<u8>) -> usize {
         if _mm_movemask_epi8(right) != 0xFFFF {
             break;
         }
-        bytes.extend_from_slice(values.get(..count).unwrap_or_default());
+        // A copy of a known length is two instructions.
+        let length = bytes.len() + count;
+        bytes.extend_from_slice(&values);
+        bytes.truncate(length);
         used += start;
         if !known {
             break;
