@@ -82,7 +82,7 @@ pub(super) fn read(text: &[u8], bytes: &mut Vec<u8>) -> usize {
     let patterns = &*PATTERNS;
     let zero = _mm_set1_epi8(b'0'.cast_signed());
     let nine = _mm_set1_epi8(9);
-    let hundred_ten_one = _mm_set1_epi32(0x01_0A_64);
+    let hundred_ten_one = _mm_set1_epi32(100 | 10 << 8 | 1 << 16);
     let one = _mm_set1_epi16(1);
     let most = _mm_set1_epi32(255);
 
