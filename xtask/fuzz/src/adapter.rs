@@ -85,7 +85,7 @@ fn function(choices: &mut Choices<'_>, table: &Table) -> Function {
     let known = table.0.len();
     let count = choices.below(5);
     let arguments = (0..count).map(|_| types::ty(choices, known)).collect();
-    let outputs = (choices.byte() % 4 > 0).then(|| types::ty(choices, known));
+    let outputs = (!choices.byte().is_multiple_of(4)).then(|| types::ty(choices, known));
     Function {
         arguments: types::named(arguments),
         outputs: outputs.into_iter().collect(),
