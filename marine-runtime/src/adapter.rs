@@ -117,6 +117,23 @@ pub(crate) struct ExportedFunction {
     pub(crate) plan: Option<ExportPlan>,
 }
 
+/// What a function returned; what may be large is still in the memory of its module.
+pub(crate) enum Returned<'a> {
+    Values(Vec<IValue>),
+    Bytes(&'a [u8]),
+    Text(&'a str),
+}
+
+impl Returned<'_> {
+    pub(crate) fn into_values(self) -> Vec<IValue> {
+        match self {
+            Self::Values(values) => values,
+            Self::Bytes(bytes) => vec![IValue::ByteArray(bytes.to_vec())],
+            Self::Text(text) => vec![IValue::String(text.to_owned())],
+        }
+    }
+}
+
 impl LinkedModule {
     /// Calls an interface function.
     pub(crate) fn call(
@@ -125,9 +142,24 @@ impl LinkedModule {
         function: &ExportedFunction,
         arguments: &[IValue],
     ) -> Result<Vec<IValue>, ExecutionError> {
+        self.call_with(store, function, arguments, |returned| {
+            returned.into_values()
+        })
+    }
+
+    /// Calls an interface function and looks at what it returned before the module forgets it.
+    pub(crate) fn call_with<T>(
+        &self,
+        store: &mut dyn Store,
+        function: &ExportedFunction,
+        arguments: &[IValue],
+        look: impl FnOnce(Returned<'_>) -> T,
+    ) -> Result<T, ExecutionError> {
         match &function.plan {
-            Some(plan) => plan.run(self, store, arguments),
-            None => self.interpret(store, function.adapter, arguments),
+            Some(plan) => plan.run(self, store, arguments, look),
+            None => self
+                .interpret(store, function.adapter, arguments)
+                .map(|values| look(Returned::Values(values))),
         }
     }
 

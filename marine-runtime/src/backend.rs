@@ -77,17 +77,17 @@ pub trait CompiledModule: Any + Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// A function in a store.
+/// A function in a store, by the number that the store gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FunctionId(pub(crate) u32);
+pub struct FunctionId(pub u32);
 
-/// A memory in a store.
+/// A memory in a store, by the number that the store gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryId(pub(crate) u32);
+pub struct MemoryId(pub u32);
 
-/// An instance in a store.
+/// An instance in a store, by the number that the store gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InstanceId(pub(crate) u32);
+pub struct InstanceId(pub u32);
 
 /// A type of core Wasm; vectors and references never cross the border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod link;
 mod survey;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     path::PathBuf,
@@ -24,7 +25,7 @@ use self::config::{ConfigError, ModuleConfig, ServiceConfig};
 use self::link::{Blueprint, Linked};
 use crate::{
     CallParameters,
-    adapter::{ExecutionError, ExportedFunction, LinkedModule},
+    adapter::{ExecutionError, ExportedFunction, LinkedModule, Returned},
     backend::{BackendError, Trap},
     control::{CancelHandle, Control},
     engine::Engine,
@@ -181,6 +182,9 @@ pub struct Service {
     linked: Option<Linked>,
 }
 
+/// Arguments of a call, or why there are none.
+type Arguments<'a> = Result<Cow<'a, [IValue]>, ServiceError>;
+
 /// The parameters of the call that runs, as host functions see them.
 type SharedParameters = Arc<Mutex<Arc<CallParameters>>>;
 
@@ -263,9 +267,11 @@ impl Service {
             |module, exported| {
                 let fail = |source| arguments_error(module, function, source);
                 json::arguments_from_value(arguments, &exported.function, &*module.section)
+                    .map(Cow::Owned)
                     .map_err(fail)
             },
-            |module, exported, values| {
+            |module, exported, returned| {
+                let values = returned.into_values();
                 json::result_to_value(&values, &exported.function, &*module.section)
             },
         )
@@ -410,10 +416,15 @@ impl Service {
             |module, exported| {
                 let fail = |source| arguments_error(module, function, source);
                 json::arguments_from_text(arguments, &exported.function, &*module.section)
+                    .map(Cow::Owned)
                     .map_err(fail)
             },
-            |module, exported, values| {
-                json::result_to_text(&values, &exported.function, &*module.section)
+            |module, exported, returned| match returned {
+                Returned::Bytes(bytes) => Ok(json::bytes_to_text(bytes)),
+                Returned::Text(text) => Ok(json::string_to_text(text)),
+                Returned::Values(values) => {
+                    json::result_to_text(&values, &exported.function, &*module.section)
+                }
             },
         )
     }
@@ -432,19 +443,19 @@ impl Service {
             function,
             parameters,
             deadline,
-            |_, _| Ok(arguments.to_vec()),
-            |_, _, values| Ok(values),
+            |_, _| Ok(Cow::Borrowed(arguments)),
+            |_, _, returned| Ok(returned.into_values()),
         )
     }
 
-    fn run<T>(
+    fn run<'a, T>(
         &mut self,
         module: Option<&str>,
         function: &str,
         parameters: &CallParameters,
         deadline: Option<Instant>,
-        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         let longest = self.blueprint.call_time();
         let latest = longest.and_then(|longest| Instant::now().checked_add(longest));
@@ -464,13 +475,13 @@ impl Service {
         }
     }
 
-    fn run_within<T>(
+    fn run_within<'a, T>(
         &mut self,
         module: Option<&str>,
         function: &str,
         parameters: &CallParameters,
-        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Result<Vec<IValue>, ServiceError>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Vec<IValue>) -> Result<T, ResultError>,
+        arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
     ) -> Result<T, ServiceError> {
         if self.linked.is_none() {
             self.start()?;
@@ -493,16 +504,16 @@ impl Service {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner) = Arc::new(parameters.clone());
         }
-        let outcome = callee.call(&mut *linked.store, exported, &values);
+        let outcome = callee.call_with(&mut *linked.store, exported, &values, |returned| {
+            result(&callee, exported, returned)
+        });
         linked.flush();
         match outcome {
-            Ok(values) => {
-                result(&callee, exported, values).map_err(|source| ServiceError::Result {
-                    module: callee.name.clone(),
-                    function: function.to_owned(),
-                    source,
-                })
-            }
+            Ok(result) => result.map_err(|source| ServiceError::Result {
+                module: callee.name.clone(),
+                function: function.to_owned(),
+                source,
+            }),
             Err(source) => {
                 let interruption = source.trap.as_ref().filter(|trap| trap.is_interruption());
                 let error = match interruption {

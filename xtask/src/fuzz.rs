@@ -63,6 +63,14 @@ pub enum Target {
     CallResults,
     /// Recorded runs, with changes.
     Step,
+    /// Custom sections of modules.
+    Section,
+    /// Adapters, and modules that misbehave.
+    Adapter,
+    /// Calls of the system that modules see.
+    Wasi,
+    /// Interface values as JSON.
+    Json,
 }
 
 impl Target {
@@ -81,6 +89,10 @@ impl Target {
             Self::Archive => "archive",
             Self::CallResults => "call-results",
             Self::Step => "step",
+            Self::Section => "section",
+            Self::Adapter => "adapter",
+            Self::Wasi => "wasi",
+            Self::Json => "json",
         }
     }
 
@@ -88,7 +100,9 @@ impl Target {
     fn max_len(self) -> usize {
         match self {
             Self::Script | Self::Envelope | Self::Archive => 4096,
+            Self::Section => 2048,
             Self::CallResults => 1024,
+            Self::Adapter | Self::Wasi | Self::Json => 512,
             Self::Step => 96,
         }
     }
@@ -277,7 +291,13 @@ fn commit(root: &Path) -> Result<String, String> {
             .map_err(|error| format!("git: {error}"))
     };
     let head = git(&["rev-parse", "--short=10", "HEAD"])?;
-    let sources = ["air-parser", "particle", "aquavm", "xtask/fuzz/src"];
+    let sources = [
+        "air-parser",
+        "particle",
+        "aquavm",
+        "marine-runtime",
+        "xtask/fuzz/src",
+    ];
     let changes = git(&[&["diff", "--quiet", "HEAD", "--"][..], &sources].concat())?;
     let mark = if changes.status.success() { "" } else { "+" };
     Ok(format!(

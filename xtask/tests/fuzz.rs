@@ -42,6 +42,26 @@ fn step() {
     replay(Target::Step, targets::step);
 }
 
+#[test]
+fn section() {
+    replay(Target::Section, targets::section);
+}
+
+#[test]
+fn adapter() {
+    replay(Target::Adapter, targets::adapter);
+}
+
+#[test]
+fn wasi() {
+    replay(Target::Wasi, targets::wasi);
+}
+
+#[test]
+fn json() {
+    replay(Target::Json, targets::json);
+}
+
 fn replay(target: Target, check: fn(&[u8])) {
     // The memory that is counted is that of the process: one test at a time, with the reading of its
     // inputs. One that failed says so itself; the others go on.

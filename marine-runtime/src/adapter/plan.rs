@@ -1,7 +1,7 @@
 //! Adapters of the SDK's form, understood once.
 
 use super::{
-    ExecutionError, Link, LinkedModule,
+    ExecutionError, Link, LinkedModule, Returned,
     interpreter::{from_core, from_raw, integer},
 };
 use crate::{
@@ -78,12 +78,13 @@ impl ExportPlan {
         })
     }
 
-    pub(super) fn run(
+    pub(super) fn run<T>(
         &self,
         module: &LinkedModule,
         store: &mut dyn Store,
         arguments: &[IValue],
-    ) -> Result<Vec<IValue>, ExecutionError> {
+        look: impl FnOnce(Returned<'_>) -> T,
+    ) -> Result<T, ExecutionError> {
         let mut inline = [0; INLINE];
         let mut spilled = Vec::new();
         let values = match inline.get_mut(..self.slots) {
@@ -117,20 +118,28 @@ impl ExportPlan {
         }
         module.call_core(store, self.core, values)?;
         let Some(ty) = &self.output else {
-            return Ok(Vec::new());
+            return Ok(look(Returned::Values(Vec::new())));
         };
         if !ty.is_complex() {
-            return Ok(vec![lift_scalar(ty, values.first().copied().unwrap_or(0))]);
+            let value = lift_scalar(ty, values.first().copied().unwrap_or(0));
+            return Ok(look(Returned::Values(vec![value])));
         }
         let pointer = register(module, store, GET_RESULT_PTR)?;
         let length = match ty {
             IType::Record(_) => 0,
             _ => register(module, store, GET_RESULT_SIZE)?,
         };
-        let value = lift(module, store, ty, pointer, length)
-            .map_err(|error| ExecutionError::memory(lifting(ty), error))?;
+        let mut guest = module.guest(store);
+        let mut lift = Lift::new(guest.memory(), &*module.section, module.value_size);
+        let result = match ty {
+            IType::String => lift.string(pointer, length).map(Returned::Text),
+            IType::ByteArray => lift.bytes(pointer, length).map(Returned::Bytes),
+            other => self::lift(&mut lift, other, pointer, length)
+                .map(|value| Returned::Values(vec![value])),
+        };
+        let result = look(result.map_err(|error| ExecutionError::memory(lifting(ty), error))?);
         module.call_core(store, RELEASE_OBJECTS as usize, &mut [])?;
-        Ok(vec![value])
+        Ok(result)
     }
 }
 
@@ -226,7 +235,9 @@ pub(crate) fn lift_arguments(
         } else {
             next()
         };
-        let value = lift(module, store, ty, first as u32, length as u32)
+        let mut guest = module.guest(store);
+        let mut lift = Lift::new(guest.memory(), &*module.section, module.value_size);
+        let value = self::lift(&mut lift, ty, first as u32, length as u32)
             .map_err(|error| ExecutionError::memory(lifting(ty), error))?;
         arguments.push(value);
     }
@@ -323,15 +334,11 @@ fn lower(
 }
 
 fn lift(
-    module: &LinkedModule,
-    store: &mut dyn Store,
+    lift: &mut Lift<'_, InterfaceSection>,
     ty: &IType,
     pointer: u32,
     length: u32,
 ) -> Result<IValue, MemoryError> {
-    let section = &*module.section;
-    let mut guest = module.guest(store);
-    let mut lift = Lift::new(guest.memory(), section, module.value_size);
     match ty {
         IType::String => lift
             .string(pointer, length)

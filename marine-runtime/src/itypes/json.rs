@@ -5,6 +5,7 @@
 //! without a tree in between; that one only knows well-formed arguments and leaves everything else
 //! to the first, so both accept the same documents with equal results.
 
+mod bytes;
 mod text;
 
 use std::fmt::{self, Write as _};
@@ -253,6 +254,20 @@ pub fn result_to_text(
             outputs: quote(outputs),
         }),
     }
+}
+
+/// Bytes as JSON text.
+pub(crate) fn bytes_to_text(bytes: &[u8]) -> String {
+    let mut output = String::new();
+    bytes::write(&mut output, bytes);
+    output
+}
+
+/// A string as JSON text.
+pub(crate) fn string_to_text(text: &str) -> String {
+    let mut output = String::new();
+    text::string(&mut output, text);
+    output
 }
 
 /// The result of a call as a JSON document. Keys of records lose their order; use

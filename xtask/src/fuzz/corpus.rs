@@ -110,6 +110,8 @@ fn seeds(root: &Path, target: Target) -> Result<BTreeSet<Vec<u8>>, String> {
                 .map(|number| [&[0][..], &number.to_be_bytes()].concat())
                 .collect());
         }
+        Target::Section => return modules(root),
+        Target::Adapter | Target::Wasi | Target::Json => return Ok(plain()),
     };
     let mut seeds = BTreeSet::new();
     for records in RECORDS {
@@ -124,6 +126,85 @@ fn seeds(root: &Path, target: Target) -> Result<BTreeSet<Vec<u8>>, String> {
         }
     }
     Ok(seeds)
+}
+
+/// Interface sections, descriptions and slim copies of our own modules.
+fn modules(root: &Path) -> Result<BTreeSet<Vec<u8>>, String> {
+    let mut seeds = BTreeSet::new();
+    for path in files_below(&root.join("examples/wasm"))? {
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        let wasm = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut slim = wasm.get(..8).unwrap_or_default().to_vec();
+        for section in sections(&wasm) {
+            if section.id == 0 {
+                let Some((length, rest)) = section.body.split_first() else {
+                    continue;
+                };
+                let Some((name, payload)) = rest.split_at_checked(usize::from(*length)) else {
+                    continue;
+                };
+                let kind: u8 = match name {
+                    b"interface-types" => 0,
+                    name if name.starts_with(b"__m_generated") => 3,
+                    b"__fluence_wasm_module_manifest" => 2,
+                    _ => 1,
+                };
+                seeds.insert([&[kind], payload].concat());
+                if name.len() > 20 {
+                    continue;
+                }
+            }
+            // Types, imports, functions, memories, exports; no code.
+            if [0, 1, 2, 3, 5, 7].contains(&section.id) && section.whole.len() < 1500 {
+                slim.extend_from_slice(section.whole);
+            }
+        }
+        seeds.insert([&[1], &slim[..]].concat());
+    }
+    Ok(seeds)
+}
+
+/// A section of a Wasm file.
+struct Section<'a> {
+    id: u8,
+    whole: &'a [u8],
+    body: &'a [u8],
+}
+
+/// The sections of a Wasm file, as far as it is one.
+fn sections(wasm: &[u8]) -> Vec<Section<'_>> {
+    let mut found = Vec::new();
+    let mut rest = wasm.get(8..).unwrap_or_default();
+    while let Some((id, tail)) = rest.split_first() {
+        let (mut size, mut digits) = (0, 0);
+        for byte in tail.iter().take(5) {
+            size |= usize::from(byte & 0x7f) << (7 * digits);
+            digits += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let Some((whole, others)) = rest.split_at_checked(1 + digits + size) else {
+            break;
+        };
+        found.push(Section {
+            id: *id,
+            whole,
+            body: whole.get(1 + digits..).unwrap_or_default(),
+        });
+        rest = others;
+    }
+    found
+}
+
+/// Inputs for targets that read choices: each is one byte, again and again, behind another.
+fn plain() -> BTreeSet<Vec<u8>> {
+    let pairs = (0..=u8::MAX).flat_map(|first| [0, 1, 3, 17, 0x41].map(|second| (first, second)));
+    pairs
+        .map(|(first, second)| [vec![first], vec![second; 24]].concat())
+        .collect()
 }
 
 /// Visits the texts of these names.

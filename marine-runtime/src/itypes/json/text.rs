@@ -2,7 +2,7 @@
 
 use serde::Deserialize as _;
 
-use super::{ResultError, incompatible, quote, signature};
+use super::{ResultError, bytes, incompatible, quote, signature};
 use crate::{
     itypes::{IType, IValue, Records},
     module::Argument,
@@ -266,34 +266,24 @@ impl<'a> Reader<'a> {
             self.skip(1);
             return Some(bytes);
         }
+        let mut compact = true;
         loop {
-            // The common shapes first: up to three digits and a comma, no space.
-            let (value, used) = match self.rest {
-                [a @ b'0'..=b'9', b',', ..] => (u32::from(a - b'0'), 2),
-                [a @ b'1'..=b'9', b @ b'0'..=b'9', b',', ..] => {
-                    (u32::from(a - b'0') * 10 + u32::from(b - b'0'), 3)
+            if compact {
+                let used = bytes::read(self.rest, &mut bytes);
+                compact = used > 0;
+                self.skip(used);
+            }
+            self.space();
+            bytes.push(self.unsigned()?.try_into().ok()?);
+            self.space();
+            match self.peek()? {
+                b',' => self.skip(1),
+                b']' => {
+                    self.skip(1);
+                    return Some(bytes);
                 }
-                [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b',', ..] => (
-                    u32::from(a - b'0') * 100 + u32::from(b - b'0') * 10 + u32::from(c - b'0'),
-                    4,
-                ),
-                _ => {
-                    self.space();
-                    bytes.push(self.unsigned()?.try_into().ok()?);
-                    self.space();
-                    match self.peek()? {
-                        b',' => self.skip(1),
-                        b']' => {
-                            self.skip(1);
-                            return Some(bytes);
-                        }
-                        _ => return None,
-                    }
-                    continue;
-                }
-            };
-            bytes.push(value.try_into().ok()?);
-            self.skip(used);
+                _ => return None,
+            }
         }
     }
 }
@@ -337,9 +327,9 @@ pub(super) fn write(
         (IValue::F32(value), IType::F32) => serialized(output, &f64::from(*value)),
         (IValue::F64(value), IType::F64) => serialized(output, value),
         (IValue::String(value), IType::String) => string(output, value),
-        (IValue::ByteArray(value), IType::ByteArray) => bytes(output, value),
+        (IValue::ByteArray(value), IType::ByteArray) => bytes::write(output, value),
         (IValue::ByteArray(value), IType::Array(element)) if **element == IType::U8 => {
-            bytes(output, value);
+            bytes::write(output, value);
         }
         (IValue::Array(values), IType::ByteArray) => {
             array(output, values, &IType::U8, records)?;
@@ -389,52 +379,6 @@ fn array(
     Ok(())
 }
 
-/// Each byte in decimal with a comma behind it, and how many characters that is.
-const DECIMAL: [([u8; 4], u8); 256] = {
-    let mut table = [([0; 4], 0); 256];
-    let mut rest: &mut [([u8; 4], u8)] = &mut table;
-    let mut value = 0_u8;
-    while let [entry, others @ ..] = rest {
-        let hundreds = b'0' + value / 100;
-        let tens = b'0' + value / 10 % 10;
-        let ones = b'0' + value % 10;
-        *entry = match value {
-            0..10 => ([ones, b',', 0, 0], 2),
-            10..100 => ([tens, ones, b',', 0], 3),
-            _ => ([hundreds, tens, ones, b','], 4),
-        };
-        value = value.wrapping_add(1);
-        rest = others;
-    }
-    table
-};
-
-fn bytes(output: &mut String, bytes: &[u8]) {
-    /// Bytes whose text is made at a time.
-    const CHUNK: usize = 256;
-    output.reserve(bytes.len().saturating_mul(4) + 2);
-    output.push('[');
-    let mut text = [0; 4 * CHUNK];
-    for chunk in bytes.chunks(CHUNK) {
-        let mut length = 0;
-        for byte in chunk {
-            if let Some((digits, count)) = DECIMAL.get(usize::from(*byte))
-                && let Some(place) = text.get_mut(length..length + 4)
-            {
-                place.copy_from_slice(digits);
-                length += usize::from(*count);
-            }
-        }
-        // Digits and commas are nothing but ASCII.
-        let written = text.get(..length).map(std::str::from_utf8);
-        output.push_str(written.and_then(Result::ok).unwrap_or_default());
-    }
-    if !bytes.is_empty() {
-        output.pop();
-    }
-    output.push(']');
-}
-
 fn integer(output: &mut String, value: i64) {
     if value < 0 {
         output.push('-');
@@ -457,7 +401,7 @@ fn unsigned(output: &mut String, mut value: u64) {
     output.extend(digits.iter().map(|digit| char::from(*digit)));
 }
 
-fn string(output: &mut String, text: &str) {
+pub(super) fn string(output: &mut String, text: &str) {
     if plain_length(text.as_bytes()) < text.len() {
         serialized(output, text);
     } else {

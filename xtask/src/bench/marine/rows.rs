@@ -203,9 +203,9 @@ pub(super) const IDLE: &[Idle] = &[
         wanted: [15.0, 10.0],
     },
     Idle {
-        name: "memory of an idle small service",
+        name: "memory of an idle small service, one of 1,000",
         service: "parrot",
-        count: 200,
+        count: 1000,
         wanted: [10.0, 8.0],
     },
 ];
