@@ -505,25 +505,11 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_module_name_the_module() {
-        let start = "module with name 'facade' isn't a valid Wasm module: ";
-        for (wasm, reason) in [
-            (
-                &b"#!/bin/sh"[..],
-                "it begins with the bytes 23 21 2f 62, not with 00 61 73 6d",
-            ),
-            (b"\0as", ""),
-            (b"", ""),
-            (b"\0asm\x0d\0\x01\0", ""),
-            (b"\0asm\x01\0\0\0\x01\xff\xff", ""),
-        ] {
-            let error = ModuleInfo::decode("facade", wasm).unwrap_err().to_string();
-            assert!(
-                error
-                    .strip_prefix(start)
-                    .is_some_and(|rest| rest.starts_with(reason)),
-                "{error}"
-            );
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
+        let error = ModuleInfo::decode("facade", b"#!/bin/sh").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "module with name 'facade' isn't a valid Wasm module: it begins with the bytes 23 21 2f 62, \
+             not with 00 61 73 6d"
+        );
     }
 }
