@@ -18,7 +18,7 @@ pub use self::wasmtime::WasmtimeBackend;
 
 use std::{any::Any, fmt, path::Path, sync::Arc};
 
-use crate::control::Control;
+use crate::{control::Control, engine::DEFAULT_STACK_SIZE};
 
 /// A Wasm engine.
 pub trait WasmBackend: fmt::Debug + Send + Sync {
@@ -28,6 +28,12 @@ pub trait WasmBackend: fmt::Debug + Send + Sync {
     /// Everything that decides whether code compiled elsewhere can be used here: version,
     /// processor, options.
     fn fingerprint(&self, options: &CompileOptions) -> String;
+
+    /// Whether it keeps the machine code of a module as long as there is anything of its group
+    /// ([`CompileOptions::group`]). Other engines have no use for groups.
+    fn keeps_code(&self) -> bool {
+        false
+    }
 
     /// Compiles a module.
     ///
@@ -54,15 +60,30 @@ pub trait WasmBackend: fmt::Debug + Send + Sync {
         options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError>;
 
-    /// A store for the modules of one service.
-    fn store(&self, control: Arc<Control>, stack_size: usize) -> Box<dyn Store + Send>;
+    /// A store for the modules of one service, which were compiled with `options` except for
+    /// [`simd`](CompileOptions::simd).
+    fn store(&self, control: Arc<Control>, options: &CompileOptions) -> Box<dyn Store + Send>;
 }
 
 /// What a module may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CompileOptions {
     /// 128-bit SIMD.
     pub simd: bool,
+    /// Bytes of stack.
+    pub stack_size: usize,
+    /// What modules of one store have in common: any number.
+    pub group: u64,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self {
+            simd: false,
+            stack_size: DEFAULT_STACK_SIZE,
+            group: 0,
+        }
+    }
 }
 
 /// A compiled module; it can be instantiated in any store of its engine.
@@ -123,6 +144,15 @@ pub struct HostFunction {
     pub signature: CoreSignature,
     /// What it does.
     pub body: Arc<HostBody>,
+}
+
+/// Functions by namespace and name; of several the first.
+#[cfg(any(feature = "wasmer", feature = "wasmtime"))]
+fn by_name(functions: &[HostFunction]) -> std::collections::HashMap<(&str, &str), &HostFunction> {
+    let functions = functions.iter().rev();
+    functions
+        .map(|function| ((&*function.namespace, &*function.name), function))
+        .collect()
 }
 
 /// Modules that run together. Host functions see the store of their caller.

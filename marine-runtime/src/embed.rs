@@ -17,7 +17,10 @@ mod description;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use semver::Version;
 use wasmparser::{Parser, Payload};
@@ -124,8 +127,9 @@ pub fn embed(module: &str, wasm: &[u8]) -> Result<Vec<u8>, EmbedError> {
     outline.sdk_version()?;
     let items = items(module, wasm)?;
     let section = generate(&items)?;
+    let exported: BTreeSet<&str> = outline.exports().iter().copied().collect();
     for export in &section.exports {
-        if !outline.exports().contains(&export.name.as_str()) {
+        if !exported.contains(export.name.as_str()) {
             return Err(EmbedError::NotExported {
                 function: export.name.clone(),
             });

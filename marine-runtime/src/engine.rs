@@ -106,6 +106,14 @@ impl Engine {
         options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
         let hash = blake3::hash(wasm);
+        let options = &CompileOptions {
+            group: if self.backend.keeps_code() {
+                options.group
+            } else {
+                0
+            },
+            ..*options
+        };
         let key = (hash, *options);
         {
             let modules = self

@@ -8,6 +8,8 @@ pub const MAX_SECTION_ITEMS: usize = 65_535;
 pub const MAX_ARRAY_DEPTH: usize = 64;
 /// Most levels of records and arrays in one interface type.
 pub const MAX_TYPE_DEPTH: usize = 1_024;
+/// Least stack of a service, in bytes: engines need some of it for themselves.
+pub const MIN_STACK_SIZE: usize = 64 << 10;
 /// Most modules in one service.
 pub const MAX_MODULES: usize = 64;
 /// Largest module file, in bytes.

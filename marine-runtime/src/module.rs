@@ -14,7 +14,7 @@ pub use section::{
 };
 pub use text::TextError;
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use semver::Version;
 use wasmparser::{CompositeInnerType, ExternalKind, FuncType, Parser, Payload, TypeRef, ValType};
@@ -30,6 +30,9 @@ pub const INTERFACE_SECTION: &str = "interface-types";
 pub const SDK_VERSION_SECTION: &str = "__fluence_sdk_version";
 /// Name of the custom section with the manifest.
 pub const MANIFEST_SECTION: &str = "__fluence_wasm_module_manifest";
+
+/// What every Wasm file begins with.
+const MAGIC: [u8; 4] = *b"\0asm";
 
 /// Lowest SDK version that can be loaded.
 pub const MIN_SDK_VERSION: Version = Version::new(0, 6, 0);
@@ -183,12 +186,14 @@ pub struct Outline<'a> {
     manifests: Vec<&'a [u8]>,
     custom: Vec<(&'a str, Range<usize>)>,
     imports: Vec<CoreImport<'a>>,
+    /// Types of imported functions.
+    imported_functions: Vec<u32>,
     exports: Vec<&'a str>,
     /// Types of functions; `None` where a value is no number.
     types: Vec<Option<CoreSignature>>,
     /// Types of the module's own functions.
     functions: Vec<u32>,
-    exported_functions: Vec<(&'a str, u32)>,
+    exported_functions: HashMap<&'a str, u32>,
     memory: Option<CoreMemory>,
 }
 
@@ -226,10 +231,21 @@ impl<'a> Outline<'a> {
                 limit: MAX_MODULE_SIZE,
             });
         }
-        Self::scan(wasm).map_err(|error| ModuleError::NotWasm {
+        let not_wasm = |reason| ModuleError::NotWasm {
             module: name.to_owned(),
-            reason: error.to_string(),
-        })
+            reason,
+        };
+        // The parser would print both on several lines.
+        if let Some(start) = wasm.get(..MAGIC.len())
+            && start != MAGIC
+        {
+            return Err(not_wasm(format!(
+                "it begins with the bytes {}, not with {}",
+                hex(start),
+                hex(&MAGIC)
+            )));
+        }
+        Self::scan(wasm).map_err(|error| not_wasm(error.to_string()))
     }
 
     /// The SDK version.
@@ -290,17 +306,12 @@ impl<'a> Outline<'a> {
     /// The type of an exported function; `None` where there is no function of numbers.
     #[must_use]
     pub fn export_signature(&self, name: &str) -> Option<&CoreSignature> {
-        let (_, index) = self
-            .exported_functions
-            .iter()
-            .find(|(exported, _)| *exported == name)?;
-        let mut imported = self.imports.iter().filter_map(|import| import.type_index);
-        let count = imported.clone().count();
-        let ty = match (*index as usize).checked_sub(count) {
-            Some(own) => self.functions.get(own).copied(),
-            None => imported.nth(*index as usize),
+        let index = *self.exported_functions.get(name)? as usize;
+        let ty = match index.checked_sub(self.imported_functions.len()) {
+            Some(own) => self.functions.get(own),
+            None => self.imported_functions.get(index),
         };
-        self.types.get(ty? as usize)?.as_ref()
+        self.types.get(*ty? as usize)?.as_ref()
     }
 
     /// The module's own first memory.
@@ -322,10 +333,11 @@ impl<'a> Outline<'a> {
             manifests: Vec::new(),
             custom: Vec::new(),
             imports: Vec::new(),
+            imported_functions: Vec::new(),
             exports: Vec::new(),
             types: Vec::new(),
             functions: Vec::new(),
-            exported_functions: Vec::new(),
+            exported_functions: HashMap::new(),
             memory: None,
         };
         let mut end_of_previous = 0;
@@ -371,14 +383,16 @@ impl<'a> Outline<'a> {
                 Payload::ImportSection(reader) => {
                     for import in reader.clone().into_imports() {
                         let import = import?;
+                        let type_index = match import.ty {
+                            TypeRef::Func(index) => Some(index),
+                            _ => None,
+                        };
+                        outline.imported_functions.extend(type_index);
                         outline.imports.push(CoreImport {
                             namespace: import.module,
                             name: import.name,
-                            is_function: matches!(import.ty, TypeRef::Func(_)),
-                            type_index: match import.ty {
-                                TypeRef::Func(index) => Some(index),
-                                _ => None,
-                            },
+                            is_function: type_index.is_some(),
+                            type_index,
                         });
                     }
                 }
@@ -387,7 +401,8 @@ impl<'a> Outline<'a> {
                         let export = export?;
                         outline.exports.push(export.name);
                         if export.kind == ExternalKind::Func {
-                            outline.exported_functions.push((export.name, export.index));
+                            let functions = &mut outline.exported_functions;
+                            functions.entry(export.name).or_insert(export.index);
                         }
                     }
                 }
@@ -404,6 +419,11 @@ impl<'a> Outline<'a> {
         }
         Ok(outline)
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
 }
 
 /// The type of a function of numbers.
@@ -485,12 +505,11 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_module_name_the_module() {
-        let error = ModuleInfo::decode("facade", b"#!/bin/sh")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("module with name 'facade' isn't a valid Wasm module"),
-            "{error}"
+        let error = ModuleInfo::decode("facade", b"#!/bin/sh").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "module with name 'facade' isn't a valid Wasm module: it begins with the bytes 23 21 2f 62, \
+             not with 00 61 73 6d"
         );
     }
 }

@@ -3,7 +3,9 @@
 pub mod config;
 mod host;
 mod link;
+mod shapes;
 mod survey;
+mod trampolines;
 
 use std::{
     borrow::Cow,
@@ -147,6 +149,23 @@ pub enum ServiceError {
         /// The error.
         source: Box<ServiceError>,
     },
+}
+
+impl ServiceError {
+    /// Whether guests were stopped from outside: by a deadline or a [`CancelHandle`].
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted { trap, .. }
+            | Self::Start { trap, .. }
+            | Self::Backend {
+                source: BackendError::Trap(trap),
+                ..
+            } => trap.is_interruption(),
+            Self::OutOfMemory { source, .. } => source.is_interruption(),
+            _ => false,
+        }
+    }
 }
 
 /// How much memory a service takes.
@@ -324,7 +343,8 @@ impl Service {
     /// Loads one more module behind the others, which makes it the facade: for tools.
     ///
     /// # Errors
-    /// See [`Service::new`]. The service stays as it was.
+    /// See [`Service::new`]. The service stays as it was; if the start of the module was stopped, it
+    /// is created anew, without the module, by the next call.
     pub fn load_module(
         &mut self,
         module: ModuleConfig,
@@ -336,7 +356,13 @@ impl Service {
             .blueprint
             .load(module, linked, &self.control, &self.parameters);
         self.control.end();
-        loaded
+        loaded.map_err(|error| {
+            // The module may have been stopped within a call of another one.
+            if error.is_interruption() {
+                self.linked = None;
+            }
+            self.suspect_memory(error)
+        })
     }
 
     /// Forgets a module. Its memory is given back when the service is created anew.

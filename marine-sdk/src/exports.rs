@@ -6,7 +6,7 @@
 
 use std::alloc::{Layout, alloc};
 
-use crate::abi;
+use crate::{abi, trace};
 
 /// The generation of the module interface (host interface 3), in the numbering of the published SDK: runtimes accept a
 /// module by it.
@@ -39,31 +39,37 @@ extern "C" fn allocate(size: usize, tag: u32) -> usize {
         // A host that does not look would write to address 0.
         core::arch::wasm32::unreachable();
     }
+    trace!("allocate({size}, {tag}) is {pointer:p}");
     pointer as usize
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn release_objects() {
+    trace!("release_objects()");
     abi::release();
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn get_result_ptr() -> usize {
+    trace!("get_result_ptr() is {:#x}", abi::result_ptr());
     abi::result_ptr()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn get_result_size() -> usize {
+    trace!("get_result_size() is {}", abi::result_size());
     abi::result_size()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn set_result_ptr(pointer: usize) {
+    trace!("set_result_ptr({pointer:#x})");
     abi::set_result_ptr(pointer);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn set_result_size(size: usize) {
+    trace!("set_result_size({size})");
     abi::set_result_size(size);
 }
 

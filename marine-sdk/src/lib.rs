@@ -80,7 +80,7 @@
 //! program returns, [`module_manifest!`] records who made the module, and `WasmLoggerBuilder` (feature `logger`) sends
 //! the messages of the `log` macros to the host. The module `abi` is for the code that the macros generate.
 //!
-//! On targets other than wasm32 nothing of a module's binary interface exists: functions of other modules cannot be
+//! On targets other than wasm32, and without the default feature `marine-abi`, nothing of a module's binary interface exists: functions of other modules cannot be
 //! called, and [`get_call_parameters`] returns what `set_call_parameters` was given.
 
 // The macros name this crate by an absolute path; inside the crate that path must exist too.
@@ -89,13 +89,46 @@ extern crate self as marine_sdk;
 #[doc(hidden)]
 pub mod abi;
 mod call_parameters;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(feature = "debug", target_arch = "wasm32"))]
+mod debug;
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
 mod exports;
+#[cfg(all(any(feature = "debug", feature = "logger"), target_arch = "wasm32"))]
+mod host_log;
 #[cfg(feature = "logger")]
 mod logger;
 #[doc(hidden)]
 pub mod manifest;
 mod mounted_binary;
+
+/// Items that are there in a module only.
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_module {
+    ($($items:item)*) => {
+        $($items)*
+    };
+}
+
+/// Items that are there in a module only.
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_module {
+    ($($items:item)*) => {};
+}
+
+/// Tells the host's log what crosses the module's border: with the feature `debug`.
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
+macro_rules! trace {
+    ($($message:tt)*) => {{
+        #[cfg(feature = "debug")]
+        $crate::debug::trace(format_args!($($message)*));
+    }};
+}
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
+use trace;
 
 pub use marine_sdk_macros::marine;
 /// The older name of [`macro@marine`].

@@ -124,22 +124,9 @@ impl Log for WasmLogger {
 }
 
 #[cfg(target_arch = "wasm32")]
-#[allow(unsafe_code, reason = "the host's function takes an address")]
 fn send(record: &Record<'_>, target: i32) {
-    #[link(wasm_import_module = "__marine_host_api_v3")]
-    unsafe extern "C" {
-        fn log_utf8_string(level: i32, target: i32, pointer: usize, length: usize);
-    }
     let message = record.args().to_string();
-    // SAFETY: the host reads the message during the call.
-    unsafe {
-        log_utf8_string(
-            record.level() as i32,
-            target,
-            message.as_ptr() as usize,
-            message.len(),
-        );
-    }
+    crate::host_log::send(record.level() as i32, target, &message);
 }
 
 #[cfg(not(target_arch = "wasm32"))]

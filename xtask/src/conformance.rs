@@ -16,7 +16,7 @@ pub(crate) mod run;
 mod stub;
 
 #[cfg(feature = "marine")]
-pub use marine::{PublishedModules, published_modules, read_published};
+pub use marine::{PublishedModules, published_modules, read_published, rehearse_published};
 pub use run::Call;
 
 use std::{

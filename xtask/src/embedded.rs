@@ -10,7 +10,7 @@ use std::{
 
 use aquavm::{Compat, Key, LimitFlags, Outcome, RunParameters, verify::Subject};
 use marine_runtime::{
-    Control, DEFAULT_STACK_SIZE, Engine,
+    Control, Engine,
     backend::{CompileOptions, CompiledModule, FunctionId, MemoryId, Store},
     build::{Flags, Target, Toolchain},
 };
@@ -128,7 +128,8 @@ impl Module {
     /// A module that is not the one of `aquavm/wasm`.
     pub fn start(&self) -> Result<Machine, String> {
         let control = Arc::new(Control::new(MEMORY_LIMIT));
-        let mut store = self.engine.backend().store(control, DEFAULT_STACK_SIZE);
+        let options = CompileOptions::default();
+        let mut store = self.engine.backend().store(control, &options);
         let instance = store
             .instantiate(&*self.compiled, &[])
             .map_err(|error| error.to_string())?;

@@ -124,8 +124,6 @@ pub fn mutate(arguments: &Arguments, mut progress: impl FnMut(&str)) -> Result<S
         .clone()
         .unwrap_or_else(|| workspace_root().join("xtask/vectors/marine/published-modules.json.gz"));
     let PublishedModules { modules, missing } = published_modules(Path::new(&list))?;
-    let wasmtime = Engine::wasmtime().map_err(|error| error.to_string())?;
-    let engines = [Engine::wasmer(), wasmtime];
     let mut summary = Summary {
         missing,
         ..Summary::default()
@@ -135,6 +133,9 @@ pub fn mutate(arguments: &Arguments, mut progress: impl FnMut(&str)) -> Result<S
             continue;
         }
         let mut subject = Subject::new(&title, &wasm)?;
+        // Wasmer keeps machine code as long as the engine lives.
+        let wasmtime = Engine::wasmtime().map_err(|error| error.to_string())?;
+        let engines = [Engine::wasmer(), wasmtime];
         let started = Instant::now();
         for number in 0..arguments.count {
             let seed = arguments.seed.wrapping_add(part << 32);
@@ -215,7 +216,10 @@ impl<'a> Subject<'a> {
         }
         if let Some(engine) = engine {
             summary.compiled += 1;
-            let options = CompileOptions { simd: true };
+            let options = CompileOptions {
+                simd: true,
+                ..CompileOptions::default()
+            };
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 engine.compile(damaged, &options).is_ok()
             }));

@@ -15,7 +15,7 @@ use std::{
 };
 
 use xtask::{
-    conformance::{Kind, Report, read_published, replay},
+    conformance::{Kind, Report, read_published, rehearse_published, replay},
     mutate::{Arguments, mutate},
     packages::{has_npm, is_required},
 };
@@ -24,6 +24,12 @@ use xtask::{
 fn modules_are_read_as_recorded() {
     let report = read_published(&vectors("published-modules.json.gz"));
     check("published modules", report.unwrap());
+}
+
+#[test]
+fn plans_do_what_instructions_do() {
+    let report = rehearse_published(&vectors("published-modules.json.gz"));
+    check("plans of published modules", report.unwrap());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::{
     Error, Expr, ExprLit, FnArg, Item, ItemFn, ItemMod, Lit, Meta, Result, Token, parse::Parser,
-    punctuated::Punctuated,
+    punctuated::Punctuated, spanned::Spanned as _,
 };
 
 use crate::{
@@ -48,8 +48,8 @@ pub(crate) fn expand(
     let place = Place::of(file);
     match (services, syn::parse2(item)?) {
         (Services::Single(choice), Item::Fn(function)) => single(&choice, function, &place),
-        (Services::Single(_), other) => Err(Error::new_spanned(
-            other,
+        (Services::Single(_), other) => Err(Error::new(
+            place_of(&other),
             "a test with one service is a function; for a module name the services: `#[marine_test(name(config_path = \"…\"))]`",
         )),
         (Services::Several(services), Item::Fn(function)) => {
@@ -100,10 +100,24 @@ pub(crate) fn expand(
                 }
             })
         }
-        (Services::Several(_), other) => Err(Error::new_spanned(
-            other,
+        (Services::Several(_), other) => Err(Error::new(
+            place_of(&other),
             "`#[marine_test]` applies to a function or a module",
         )),
+    }
+}
+
+/// The name of an item, or all of it.
+fn place_of(item: &Item) -> Span {
+    match item {
+        Item::Const(item) => item.ident.span(),
+        Item::Enum(item) => item.ident.span(),
+        Item::Mod(item) => item.ident.span(),
+        Item::Static(item) => item.ident.span(),
+        Item::Struct(item) => item.ident.span(),
+        Item::Trait(item) => item.ident.span(),
+        Item::Type(item) => item.ident.span(),
+        other => other.span(),
     }
 }
 
@@ -173,6 +187,7 @@ fn choice<'a>(metas: impl Iterator<Item = &'a Meta>) -> Result<Choice> {
         builds: true,
         modules_dir: None,
     };
+    let mut seen = Vec::new();
     for meta in metas {
         let unknown = || {
             Error::new_spanned(
@@ -187,6 +202,10 @@ fn choice<'a>(metas: impl Iterator<Item = &'a Meta>) -> Result<Choice> {
             return Err(unknown());
         };
         let name = pair.path.require_ident()?;
+        if seen.iter().any(|other| *other == name) {
+            return Err(Error::new_spanned(name, "this is said twice"));
+        }
+        seen.push(name);
         match (name.to_string().as_str(), lit) {
             ("config_path", Lit::Str(path)) => choice.config = Some((path.value(), path.span())),
             ("modules_dir", Lit::Str(_)) => choice.modules_dir = Some(name.span()),

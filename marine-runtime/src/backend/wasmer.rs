@@ -2,7 +2,13 @@
 
 mod memory;
 
-use std::{any::Any, fmt, path::Path, sync::Arc};
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use wasmer::{
     AsStoreMut as _, AsStoreRef as _, Engine, Function, FunctionEnv, FunctionEnvMut, FunctionType,
@@ -13,15 +19,21 @@ use wasmer::{
 use self::memory::Limits;
 use super::{
     BackendError, CompileOptions, CompiledModule, CoreSignature, CoreType, FunctionId,
-    HostFunction, InstanceId, MemoryId, Store, Trap, WasmBackend,
+    HostFunction, InstanceId, MemoryId, Store, Trap, WasmBackend, by_name,
     meter::{self, CHECK_NAME, CHECK_NAMESPACE},
 };
 use crate::control::Control;
 
 /// Wasmer.
+///
+/// Its engine keeps all machine code that it ever had, and all that is in one store must come from
+/// one engine. So each group of modules has an engine, which goes away with them.
 pub struct WasmerBackend {
-    engine: Engine,
+    groups: Mutex<HashMap<u64, Weak<Group>>>,
 }
+
+/// The engine of a group of modules.
+struct Group(Engine);
 
 impl fmt::Debug for WasmerBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +51,31 @@ impl WasmerBackend {
     /// An engine for this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self { engine: engine() }
+        Self {
+            groups: Mutex::default(),
+        }
+    }
+
+    /// How many groups there are.
+    #[cfg(test)]
+    pub(crate) fn groups(&self) -> usize {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups
+            .values()
+            .filter(|group| group.strong_count() > 0)
+            .count()
+    }
+
+    /// The engine of a group, a new one if nothing of the group is left.
+    fn group(&self, number: u64) -> Arc<Group> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = groups.get(&number).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = Arc::new(Group(engine()));
+        groups.retain(|_, group| group.strong_count() > 0);
+        groups.insert(number, Arc::downgrade(&group));
+        group
     }
 }
 
@@ -80,6 +116,10 @@ impl WasmBackend for WasmerBackend {
         "wasmer"
     }
 
+    fn keeps_code(&self) -> bool {
+        true
+    }
+
     fn fingerprint(&self, options: &CompileOptions) -> String {
         let target = Target::default();
         format!(
@@ -93,36 +133,45 @@ impl WasmBackend for WasmerBackend {
     fn compile(
         &self,
         wasm: &[u8],
-        _: &CompileOptions,
+        options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
+        let group = self.group(options.group);
         let error = |reason| BackendError::Compile { reason };
         let metered = meter::rewrite(wasm).map_err(error)?;
-        let module =
-            Module::new(&self.engine, metered).map_err(|cause| error(cause.to_string()))?;
-        Ok(Arc::new(Compiled { module }))
+        let module = Module::new(&group.0, metered).map_err(|cause| error(cause.to_string()))?;
+        Ok(Arc::new(Compiled { module, group }))
     }
 
     #[expect(unsafe_code, reason = "machine code cannot be checked")]
     unsafe fn load(
         &self,
         file: &Path,
-        _: &CompileOptions,
+        options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
+        let group = self.group(options.group);
         // SAFETY: the caller vouches for the file.
-        let module = unsafe { Module::deserialize_from_file(&self.engine, file) };
+        let module = unsafe { Module::deserialize_from_file(&group.0, file) };
         let module = module.map_err(|cause| BackendError::Cache {
             action: "loaded",
             reason: cause.to_string(),
         })?;
-        Ok(Arc::new(Compiled { module }))
+        Ok(Arc::new(Compiled { module, group }))
     }
 
-    fn store(&self, control: Arc<Control>, stack_size: usize) -> Box<dyn Store + Send> {
-        let mut engine = self.engine.clone();
+    fn store(&self, control: Arc<Control>, options: &CompileOptions) -> Box<dyn Store + Send> {
+        let group = self.group(options.group);
+        let mut engine = group.0.clone();
+        let stack_size = options.stack_size;
         let base = BaseTunables::for_target(&Target::default());
         engine.set_tunables(Limits::new(base, Arc::clone(&control), stack_size));
         let mut store = wasmer::Store::new(engine);
-        let tables = FunctionEnv::new(&mut store, Tables::default());
+        let tables = Tables {
+            group,
+            functions: Vec::new(),
+            memories: Vec::new(),
+            instances: Vec::new(),
+        };
+        let tables = FunctionEnv::new(&mut store, tables);
         Box::new(Owned {
             store,
             tables,
@@ -133,6 +182,7 @@ impl WasmBackend for WasmerBackend {
 
 struct Compiled {
     module: Module,
+    group: Arc<Group>,
 }
 
 impl CompiledModule for Compiled {
@@ -153,8 +203,8 @@ impl CompiledModule for Compiled {
 }
 
 /// What the numbers of a store stand for.
-#[derive(Default)]
 struct Tables {
+    group: Arc<Group>,
     functions: Vec<Callable>,
     memories: Vec<Memory>,
     instances: Vec<Instance>,
@@ -240,7 +290,14 @@ impl Store for Context<'_> {
             .as_any()
             .downcast_ref::<Compiled>()
             .ok_or_else(|| error("the module was compiled by another engine".to_owned()))?;
+        // Types of functions have numbers of their own in each engine.
+        if !Arc::ptr_eq(&self.tables.as_ref(&self.store).group, &module.group) {
+            return Err(error(
+                "the module was compiled for another group".to_owned(),
+            ));
+        }
         let mut supplied = Imports::new();
+        let offered = by_name(imports);
         for import in module.module.imports() {
             let (namespace, name) = (import.module(), import.name());
             let missing = |reason: &str| BackendError::Import {
@@ -254,13 +311,15 @@ impl Store for Context<'_> {
             let function = if namespace == CHECK_NAMESPACE && name == CHECK_NAME {
                 self.check_function()
             } else {
-                let host = imports
-                    .iter()
-                    .find(|host| host.namespace == namespace && host.name == name)
+                let host = offered
+                    .get(&(namespace, name))
                     .ok_or_else(|| missing("nothing of this name exists"))?;
                 let expected = function_type(&host.signature);
                 if *ty != expected {
                     return Err(missing(&format!("it has the type {expected}, not {ty}")));
+                }
+                if supplied.exists(namespace, name) {
+                    continue;
                 }
                 self.host_function(host, expected)
             };

@@ -2,7 +2,13 @@
 
 mod ticker;
 
-use std::{any::Any, fmt, path::Path, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use wasmtime::{
     AsContextMut, Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module,
@@ -12,7 +18,7 @@ use wasmtime::{
 use self::ticker::Ticker;
 use super::{
     BackendError, CompileOptions, CompiledModule, CoreSignature, CoreType, FunctionId,
-    HostFunction, InstanceId, MemoryId, Store, Trap, WasmBackend,
+    HostFunction, InstanceId, MemoryId, Store, Trap, WasmBackend, by_name,
 };
 use crate::control::Control;
 
@@ -23,6 +29,15 @@ const INLINE: usize = 16;
 
 /// Wasmtime.
 pub struct WasmtimeBackend {
+    usual: Instanced,
+    stack_size: usize,
+    /// An engine has one size of stack: those for other sizes.
+    others: Mutex<BTreeMap<usize, Instanced>>,
+}
+
+/// An engine with its clock.
+#[derive(Clone)]
+struct Instanced {
     engine: Engine,
     ticker: Arc<Ticker>,
 }
@@ -34,11 +49,36 @@ impl fmt::Debug for WasmtimeBackend {
 }
 
 impl WasmtimeBackend {
-    /// An engine for this machine.
+    /// An engine for this machine, which gives guests `stack_size` bytes of stack. They run on the
+    /// stack of the thread that calls, which has to have more than that.
     ///
     /// # Errors
-    /// A machine that the engine does not know.
+    /// A machine that the engine does not know, a size that it does not take.
     pub fn new(stack_size: usize) -> Result<Self, BackendError> {
+        Ok(Self {
+            usual: Instanced::new(stack_size)?,
+            stack_size,
+            others: Mutex::default(),
+        })
+    }
+
+    /// The engine for a size of stack.
+    fn of(&self, stack_size: usize) -> Result<Instanced, BackendError> {
+        if stack_size == self.stack_size {
+            return Ok(self.usual.clone());
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.get(&stack_size) {
+            return Ok(known.clone());
+        }
+        let other = Instanced::new(stack_size)?;
+        others.insert(stack_size, other.clone());
+        Ok(other)
+    }
+}
+
+impl Instanced {
+    fn new(stack_size: usize) -> Result<Self, BackendError> {
         let mut config = Config::new();
         config
             .cranelift_nan_canonicalization(true)
@@ -66,7 +106,8 @@ impl WasmBackend for WasmtimeBackend {
         // Stable within one build of the engine, which is all that matters: its own check of the
         // file is exact.
         let mut hasher = std::hash::DefaultHasher::new();
-        self.engine
+        self.usual
+            .engine
             .precompile_compatibility_hash()
             .hash(&mut hasher);
         format!(
@@ -79,12 +120,12 @@ impl WasmBackend for WasmtimeBackend {
     fn compile(
         &self,
         wasm: &[u8],
-        _: &CompileOptions,
+        options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
-        let module =
-            Module::from_binary(&self.engine, wasm).map_err(|cause| BackendError::Compile {
-                reason: format!("{cause:#}"),
-            })?;
+        let Instanced { engine, .. } = self.of(options.stack_size)?;
+        let module = Module::from_binary(&engine, wasm).map_err(|cause| BackendError::Compile {
+            reason: format!("{cause:#}"),
+        })?;
         Ok(Arc::new(Compiled { module }))
     }
 
@@ -92,10 +133,11 @@ impl WasmBackend for WasmtimeBackend {
     unsafe fn load(
         &self,
         file: &Path,
-        _: &CompileOptions,
+        options: &CompileOptions,
     ) -> Result<Arc<dyn CompiledModule>, BackendError> {
+        let Instanced { engine, .. } = self.of(options.stack_size)?;
         // SAFETY: the caller vouches for the file.
-        let module = unsafe { Module::deserialize_file(&self.engine, file) };
+        let module = unsafe { Module::deserialize_file(&engine, file) };
         let module = module.map_err(|cause| BackendError::Cache {
             action: "loaded",
             reason: cause.to_string(),
@@ -103,14 +145,18 @@ impl WasmBackend for WasmtimeBackend {
         Ok(Arc::new(Compiled { module }))
     }
 
-    fn store(&self, control: Arc<Control>, _: usize) -> Box<dyn Store + Send> {
+    fn store(&self, control: Arc<Control>, options: &CompileOptions) -> Box<dyn Store + Send> {
+        // Modules of a size for which there is no engine were refused.
+        let Instanced { engine, ticker } = self
+            .of(options.stack_size)
+            .unwrap_or_else(|_| self.usual.clone());
         let state = State {
             control,
             functions: Vec::new(),
             memories: Vec::new(),
             instances: Vec::new(),
         };
-        let mut store = wasmtime::Store::new(&self.engine, state);
+        let mut store = wasmtime::Store::new(&engine, state);
         store.limiter(|state| state);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
@@ -118,10 +164,7 @@ impl WasmBackend for WasmtimeBackend {
             control.check().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(1))
         });
-        Box::new(Owned {
-            store,
-            ticker: Arc::clone(&self.ticker),
-        })
+        Box::new(Owned { store, ticker })
     }
 }
 
@@ -278,6 +321,8 @@ fn instantiate(
         .as_any()
         .downcast_ref::<Compiled>()
         .ok_or_else(|| error("the module was compiled by another engine".to_owned()))?;
+    let offered = by_name(imports);
+    let mut made = HashMap::new();
     let mut supplied = Vec::new();
     for import in module.module.imports() {
         let (namespace, name) = (import.module(), import.name());
@@ -289,9 +334,8 @@ fn instantiate(
         let wasmtime::ExternType::Func(ty) = import.ty() else {
             return Err(missing("only functions can be imported".to_owned()));
         };
-        let host = imports
-            .iter()
-            .find(|host| host.namespace == namespace && host.name == name)
+        let host = *offered
+            .get(&(namespace, name))
             .ok_or_else(|| missing("nothing of this name exists".to_owned()))?;
         if signature_of(name, &ty).ok().as_ref() != Some(&host.signature) {
             return Err(missing(format!(
@@ -299,7 +343,11 @@ fn instantiate(
                 host.signature
             )));
         }
-        supplied.push(Extern::Func(host_function(&mut store, host, ty)));
+        // A module may import a function often.
+        let function = made
+            .entry((namespace, name))
+            .or_insert_with(|| host_function(&mut store, host, ty));
+        supplied.push(Extern::Func(*function));
     }
     let instance = Instance::new(&mut store, &module.module, &supplied).map_err(|cause| {
         let has_trap = cause.is::<Trap>() || cause.is::<wasmtime::Trap>();

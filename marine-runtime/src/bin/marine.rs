@@ -1,5 +1,7 @@
 //! The `marine` tool: builds modules, looks into them, and runs services of them.
 
+#[path = "marine/names.rs"]
+mod names;
 #[path = "marine/repl.rs"]
 mod repl;
 #[path = "marine/service.rs"]

@@ -1,6 +1,10 @@
 //! The decoded interface section, and what must hold of it.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use semver::Version;
 
@@ -320,6 +324,25 @@ impl InterfaceSection {
             .find(|adapter| adapter.type_index == type_index)
     }
 
+    /// All adapters by the index of their type: for more than a few of them.
+    #[must_use]
+    pub fn adapters_by_type(&self) -> BTreeMap<u32, &Adapter> {
+        let adapters = self.adapters.iter();
+        adapters
+            .map(|adapter| (adapter.type_index, adapter))
+            .collect()
+    }
+
+    /// All imports by the index of their type.
+    #[must_use]
+    pub fn imports_by_type(&self) -> BTreeMap<u32, Vec<&Import>> {
+        let mut imports: BTreeMap<u32, Vec<&Import>> = BTreeMap::new();
+        for import in &self.imports {
+            imports.entry(import.type_index).or_default().push(import);
+        }
+        imports
+    }
+
     /// Imports that other modules supply, in the order that `call-core` counts them.
     pub fn linkable_imports(&self) -> impl Iterator<Item = &Import> {
         let implemented: BTreeSet<u32> = self
@@ -361,8 +384,9 @@ impl InterfaceSection {
             }
         }
         self.check_adapters()?;
+        let adapters = self.adapters_by_type();
         for implementation in &self.implementations {
-            if self.adapter(implementation.adapter).is_none() {
+            if !adapters.contains_key(&implementation.adapter) {
                 return Err(InvalidSection::NoAdapter {
                     index: implementation.adapter,
                 });

@@ -12,7 +12,11 @@ use std::{
 use super::host::{HostImport, RESERVED};
 use crate::{
     HostApi,
-    limits::{MAX_BINARY_OUTPUT, MAX_BINARY_TIME, MAX_MODULES, MAX_OPEN_FILES, MAX_VALUE_SIZE},
+    engine::DEFAULT_STACK_SIZE,
+    limits::{
+        MAX_BINARY_OUTPUT, MAX_BINARY_TIME, MAX_MODULES, MAX_OPEN_FILES, MAX_VALUE_SIZE,
+        MIN_STACK_SIZE,
+    },
 };
 
 /// Message mask of a logger that lets everything through.
@@ -82,6 +86,12 @@ pub struct ServiceLimits {
     /// Most bytes of host memory that one value from a module may take: the result of a call, or
     /// an argument for another module.
     pub value_size: usize,
+    /// Bytes of stack that its modules have, together with those that they call; of native code,
+    /// so it is no measure that engines share. More than half of what the calling thread has is too
+    /// much. Wasmtime compiles modules once for each size, and holds each service to its own.
+    /// Wasmer hands a process's stacks from service to service whatever their size: with it, give
+    /// all services of a process the same.
+    pub stack_size: usize,
     /// Most files and directories that all modules together hold open.
     pub open_files: usize,
     /// Most bytes in all mapped directories together: the lengths of files, and
@@ -95,6 +105,7 @@ impl Default for ServiceLimits {
         Self {
             call_time: None,
             value_size: MAX_VALUE_SIZE,
+            stack_size: DEFAULT_STACK_SIZE,
             open_files: MAX_OPEN_FILES,
             disk: None,
         }
@@ -209,6 +220,12 @@ impl ServiceConfig {
             return invalid(format!(
                 "config contains {} modules, at most {MAX_MODULES} are allowed",
                 self.modules.len()
+            ));
+        }
+        let stack_size = self.limits.stack_size;
+        if stack_size < MIN_STACK_SIZE {
+            return invalid(format!(
+                "a stack of {stack_size} bytes is too small: at least {MIN_STACK_SIZE} are needed"
             ));
         }
         let mut names = BTreeSet::new();

@@ -4,7 +4,10 @@
 mod binary;
 mod import;
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 pub use self::import::{HostCall, HostImport};
 use super::{SharedParameters, config::ModuleConfig, link::Own};
@@ -28,7 +31,7 @@ pub(super) const RESERVED: [&str; 2] = [GET_CALL_PARAMETERS, LOG];
 /// The host functions that a module imports, as far as its configuration grants them.
 pub(super) fn imports(
     config: &ModuleConfig,
-    wanted: &[(HostApi, String)],
+    wanted: &BTreeSet<(HostApi, String)>,
     own: &Own,
     parameters: &SharedParameters,
     control: &Arc<Control>,

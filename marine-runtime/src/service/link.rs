@@ -1,7 +1,7 @@
 //! Links the modules of a service (“Linking order and instantiation” in the protocol description).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fs,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -13,19 +13,17 @@ use super::{
     ServiceError, SharedParameters,
     config::{AllowedBinary, ConfigError, ModuleConfig, ModuleSource, ServiceConfig},
     host,
+    shapes::Shapes,
+    trampolines::trampolines,
 };
 use crate::{
     HostApi, Interface,
-    adapter::{CoreFunction, ExportPlan, ExportedFunction, ImportPlan, Link, LinkedModule},
-    backend::{
-        CompileOptions, CompiledModule, CoreSignature, CoreType, HostFunction, InstanceId, Store,
-        Trap,
-    },
+    adapter::{CoreFunction, ExportPlan, ExportedFunction, Link, LinkedModule},
+    backend::{CompileOptions, CompiledModule, CoreSignature, InstanceId, Store, Trap},
     control::Control,
-    engine::{DEFAULT_STACK_SIZE, Engine},
+    engine::Engine,
     interface,
-    itypes::IType,
-    module::{Function, InterfaceSection, ModuleInfo, Outline},
+    module::{InterfaceSection, ModuleInfo, Outline},
     wasi::{Quota, Wasi},
 };
 
@@ -36,6 +34,8 @@ pub(super) type Own = Arc<OnceLock<Arc<LinkedModule>>>;
 pub(super) struct Blueprint {
     config: ServiceConfig,
     engine: Engine,
+    /// How all modules are compiled, except that some may use SIMD.
+    options: CompileOptions,
     modules: Vec<Prepared>,
 }
 
@@ -45,7 +45,9 @@ struct Prepared {
     compiled: Arc<dyn CompiledModule>,
     exports: BTreeSet<String>,
     /// Host imports, to know what to supply.
-    host_imports: Vec<(HostApi, String)>,
+    host_imports: BTreeSet<(HostApi, String)>,
+    /// Whether one of them sees the call parameters.
+    asks_for_parameters: bool,
 }
 
 /// Modules in a store.
@@ -64,13 +66,19 @@ impl Blueprint {
         config.check()?;
         let resolved = std::mem::take(&mut config.modules).into_iter();
         config.modules = resolved.map(|module| config.resolve(module)).collect();
-        let mut modules = Vec::with_capacity(config.modules.len());
+        let mut contents = Vec::with_capacity(config.modules.len());
         for module in &config.modules {
-            modules.push(Prepared::new(
-                module,
-                engine,
-                config.allowed_binaries.as_deref(),
-            )?);
+            contents.push(read(&module.source)?);
+        }
+        let options = CompileOptions {
+            stack_size: config.limits.stack_size,
+            group: group(engine, &contents),
+            ..CompileOptions::default()
+        };
+        let mut modules = Vec::with_capacity(config.modules.len());
+        for (module, bytes) in config.modules.iter().zip(&contents) {
+            let allowed = config.allowed_binaries.as_deref();
+            modules.push(Prepared::new(module, bytes, engine, &options, allowed)?);
         }
         for module in &config.modules {
             create_folders(module)?;
@@ -78,6 +86,7 @@ impl Blueprint {
         Ok(Self {
             config,
             engine: engine.clone(),
+            options,
             modules,
         })
     }
@@ -101,12 +110,7 @@ impl Blueprint {
 
     /// Whether anybody can ask for call parameters: they may be large.
     pub(super) fn asks_for_parameters(&self) -> bool {
-        self.modules.iter().any(|module| {
-            let mut imports = module.host_imports.iter();
-            imports.any(|(_, name)| {
-                name == host::GET_CALL_PARAMETERS || module.config.host_functions.contains_key(name)
-            })
-        })
+        self.modules.iter().any(|module| module.asks_for_parameters)
     }
 
     /// Longest time of one call.
@@ -142,10 +146,17 @@ impl Blueprint {
         let module = config.resolve(module);
         config.modules.push(module.clone());
         config.check()?;
-        let prepared = Prepared::new(&module, &self.engine, config.allowed_binaries.as_deref())?;
+        let bytes = read(&module.source)?;
+        let allowed = config.allowed_binaries.as_deref();
+        let prepared = Prepared::new(&module, &bytes, &self.engine, &self.options, allowed)?;
         create_folders(&module)?;
         if let Some(linked) = linked {
-            prepared.link(linked, &self.surroundings(control, parameters))?;
+            let open = linked.wasi.len();
+            let started = prepared.link(linked, &self.surroundings(control, parameters));
+            if started.is_err() {
+                linked.wasi.truncate(open);
+            }
+            started?;
         }
         self.modules.push(prepared);
         self.config = config;
@@ -200,7 +211,7 @@ impl Blueprint {
         let store = self
             .engine
             .backend()
-            .store(Arc::clone(control), DEFAULT_STACK_SIZE);
+            .store(Arc::clone(control), &self.options);
         let folders = self.modules.iter();
         let folders = folders.flat_map(|module| module.config.mapped_dirs.values());
         let quota = Quota::new(&self.config.limits, folders).map_err(|(path, source)| {
@@ -225,6 +236,35 @@ impl Blueprint {
         }
         Ok(linked)
     }
+}
+
+/// The bytes of a module.
+fn read(source: &ModuleSource) -> Result<Arc<[u8]>, ServiceError> {
+    match source {
+        ModuleSource::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        ModuleSource::File(path) => {
+            let read = fs::read(path).map_err(|source| ServiceError::Io {
+                action: "failed to load",
+                path: path.clone(),
+                source,
+            })?;
+            Ok(read.into())
+        }
+    }
+}
+
+/// The group of modules: services of the same ones share their code.
+fn group(engine: &Engine, modules: &[Arc<[u8]>]) -> u64 {
+    if !engine.backend().keeps_code() {
+        return 0;
+    }
+    let mut all = blake3::Hasher::new();
+    for module in modules {
+        all.update(blake3::hash(module).as_bytes());
+    }
+    let hash: [u8; 32] = all.finalize().into();
+    hash.first_chunk()
+        .map_or(0, |start| u64::from_le_bytes(*start))
 }
 
 fn create_folders(module: &ModuleConfig) -> Result<(), ServiceError> {
@@ -280,36 +320,33 @@ impl Linked {
 impl Prepared {
     fn new(
         config: &ModuleConfig,
+        bytes: &[u8],
         engine: &Engine,
+        options: &CompileOptions,
         allowed: Option<&[AllowedBinary]>,
     ) -> Result<Self, ServiceError> {
-        let bytes: Arc<[u8]> = match &config.source {
-            ModuleSource::Bytes(bytes) => Arc::clone(bytes),
-            ModuleSource::File(path) => {
-                let read = fs::read(path).map_err(|source| ServiceError::Io {
-                    action: "failed to load",
-                    path: path.clone(),
-                    source,
-                })?;
-                read.into()
-            }
-        };
         if let Some(allowed) = allowed
             && !config.mounted_binaries.is_empty()
         {
-            check_binaries(config, Sha256::digest(&bytes).into(), allowed)?;
+            check_binaries(config, Sha256::digest(bytes).into(), allowed)?;
         }
-        let info = ModuleInfo::decode(&config.name, &bytes)?;
-        let outline = Outline::read(&config.name, &bytes)?;
+        let options = CompileOptions {
+            simd: config.simd,
+            ..*options
+        };
+        let info = ModuleInfo::decode(&config.name, bytes)?;
+        let outline = Outline::read(&config.name, bytes)?;
         let backend = |source| ServiceError::Backend {
             module: config.name.clone(),
             source,
         };
-        let compiled = engine
-            .compile(&bytes, &CompileOptions { simd: config.simd })
-            .map_err(backend)?;
+        let compiled = engine.compile(bytes, &options).map_err(backend)?;
         let host_imports = outline.imports().iter().filter_map(|import| {
             HostApi::from_namespace(import.namespace).map(|api| (api, import.name.to_owned()))
+        });
+        let host_imports: BTreeSet<_> = host_imports.collect();
+        let asks_for_parameters = host_imports.iter().any(|(_, name)| {
+            name == host::GET_CALL_PARAMETERS || config.host_functions.contains_key(name)
         });
         Ok(Self {
             config: config.clone(),
@@ -320,7 +357,8 @@ impl Prepared {
                 .iter()
                 .map(|name| (*name).to_owned())
                 .collect(),
-            host_imports: host_imports.collect(),
+            host_imports,
+            asks_for_parameters,
         })
     }
 
@@ -355,7 +393,7 @@ impl Prepared {
             parameters,
             control,
         ));
-        self.trampolines(&own, &mut imports)?;
+        imports.extend(trampolines(name, &self.section, &own)?);
         let backend = |source| ServiceError::Backend {
             module: name.clone(),
             source,
@@ -406,18 +444,21 @@ impl Prepared {
     fn links(&self, loaded: &[Arc<LinkedModule>]) -> Result<Vec<Link>, ServiceError> {
         let name = &self.config.name;
         let mut links = Vec::new();
+        // What is compared once need not be compared for every import.
+        let mut shapes: BTreeMap<&str, Shapes<'_>> = BTreeMap::new();
+        let loaded: BTreeMap<&str, &Arc<LinkedModule>> = loaded
+            .iter()
+            .map(|module| (module.name.as_str(), module))
+            .collect();
         for import in self.section.linkable_imports() {
             let error = |reason| ServiceError::Link { reason };
-            let callee = loaded
-                .iter()
-                .find(|module| module.name == import.namespace)
-                .ok_or_else(|| {
-                    error(format!(
-                        "module with name '{}' isn't loaded into Marine (module '{name}' imports \
+            let callee = *loaded.get(import.namespace.as_str()).ok_or_else(|| {
+                error(format!(
+                    "module with name '{}' isn't loaded into Marine (module '{name}' imports \
                          its function '{}'; modules are loaded in order of configuration)",
-                        import.namespace, import.name
-                    ))
-                })?;
+                    import.namespace, import.name
+                ))
+            })?;
             let exported = callee.functions.get(&import.name).ok_or_else(|| {
                 error(format!(
                     "module with name '{}' doesn't have function with name {} (imported by module \
@@ -429,13 +470,11 @@ impl Prepared {
             let function = declared
                 .and_then(|index| self.section.function(index))
                 .ok_or_else(|| error(format!("import '{}' has no declaration", import.name)))?;
-            Shapes {
-                left: &self.section,
-                right: &callee.section,
-                compared: HashSet::new(),
-            }
-            .functions(function, &exported.function)
-            .map_err(|difference| {
+            let shapes = shapes
+                .entry(&import.namespace)
+                .or_insert_with(|| Shapes::new(&self.section, &callee.section));
+            let compared = shapes.functions(function, &exported.function);
+            compared.map_err(|difference| {
                 error(format!(
                     "module '{name}' imports function '{}' of module '{}' with another type \
                          than it has: {difference}",
@@ -449,59 +488,6 @@ impl Prepared {
             });
         }
         Ok(links)
-    }
-
-    /// Host functions that stand for the functions of other modules.
-    fn trampolines(&self, own: &Own, imports: &mut Vec<HostFunction>) -> Result<(), ServiceError> {
-        for implementation in &self.section.implementations {
-            let supplied = self
-                .section
-                .imports
-                .iter()
-                .filter(|import| import.type_index == implementation.core);
-            for import in supplied {
-                let Some(function) = self.section.function(implementation.adapter) else {
-                    continue;
-                };
-                let signature = import_signature(&self.config.name, &import.name, function)?;
-                let own = Arc::clone(own);
-                let adapter = implementation.adapter;
-                let declared = import
-                    .type_index
-                    .checked_sub(2)
-                    .and_then(|index| self.section.function(index))
-                    .cloned();
-                let plan = OnceLock::new();
-                let types = signature.clone();
-                let name = import.name.clone();
-                let body = move |store: &mut dyn Store, raw: &[u64], results: &mut [u64]| {
-                    let module = own.get().ok_or_else(|| {
-                        Trap::host(format!(
-                            "import '{name}' was called before the module was linked"
-                        ))
-                    })?;
-                    let plan = plan.get_or_init(|| {
-                        let adapter = module.section.adapter(adapter)?;
-                        let declared = declared.as_ref()?;
-                        ImportPlan::of(declared, adapter, &module.section, &module.core)
-                            .filter(|plan| plan.signature() == types)
-                    });
-                    match plan {
-                        Some(plan) => plan
-                            .run(module, store, raw, results)
-                            .map_err(crate::adapter::ExecutionError::into_trap),
-                        None => interpret(module, store, adapter, &types, raw, results),
-                    }
-                };
-                imports.push(HostFunction {
-                    namespace: import.namespace.clone(),
-                    name: import.name.clone(),
-                    signature,
-                    body: Arc::new(body),
-                });
-            }
-        }
-        Ok(())
     }
 
     fn module(
@@ -532,14 +518,14 @@ impl Prepared {
             });
         }
         let memory = store.memory_of(instance);
+        let adapters = self.section.adapters_by_type();
         let mut functions = BTreeMap::new();
         for (function_name, function) in interface::functions(&self.section) {
             let Some(ty) = self.section.function(function.adapter) else {
                 continue;
             };
-            let plan = self
-                .section
-                .adapter(function.adapter)
+            let plan = adapters
+                .get(&function.adapter)
                 .and_then(|adapter| ExportPlan::of(ty, adapter, &core));
             let exported = ExportedFunction {
                 function: Arc::clone(ty),
@@ -580,148 +566,4 @@ fn check_binaries(
         }
     }
     Ok(())
-}
-
-/// Runs the adapter of an import that is not of the SDK's form.
-fn interpret(
-    module: &LinkedModule,
-    store: &mut dyn Store,
-    adapter: u32,
-    types: &CoreSignature,
-    raw: &[u64],
-    results: &mut [u64],
-) -> Result<(), Trap> {
-    use crate::itypes::IValue;
-    let arguments: Vec<IValue> = raw
-        .iter()
-        .zip(&types.parameters)
-        .map(|(raw, ty)| crate::adapter::from_raw(*raw, *ty))
-        .collect();
-    let values = module
-        .interpret(store, adapter, &arguments)
-        .map_err(crate::adapter::ExecutionError::into_trap)?;
-    if values.len() != types.results.len() {
-        return Err(Trap::host(format!(
-            "A function returned invalid number of results: expected {}, got {}",
-            types.results.len(),
-            values.len()
-        )));
-    }
-    for ((slot, value), ty) in results.iter_mut().zip(&values).zip(&types.results) {
-        *slot = crate::adapter::to_raw(value, *ty)?;
-    }
-    Ok(())
-}
-
-/// The core type of the function `import` of a module.
-pub(super) fn import_signature(
-    module: &str,
-    import: &str,
-    function: &Function,
-) -> Result<CoreSignature, ServiceError> {
-    raw_signature(function).map_err(|ty| ServiceError::Link {
-        reason: format!(
-            "module '{module}' imports '{import}' with the raw type {ty}, which is no core type"
-        ),
-    })
-}
-
-/// The core type of a function whose interface type has only what is a core value.
-fn raw_signature(function: &Function) -> Result<CoreSignature, String> {
-    let core = |ty: &IType| match ty {
-        IType::S8 | IType::S16 | IType::S32 | IType::U8 | IType::U16 | IType::U32 | IType::I32 => {
-            Ok(CoreType::I32)
-        }
-        IType::S64 | IType::U64 | IType::I64 => Ok(CoreType::I64),
-        IType::F32 => Ok(CoreType::F32),
-        IType::F64 => Ok(CoreType::F64),
-        other => Err(other.to_string()),
-    };
-    Ok(CoreSignature {
-        parameters: function
-            .arguments
-            .iter()
-            .map(|argument| core(&argument.ty))
-            .collect::<Result<_, _>>()?,
-        results: function
-            .outputs
-            .iter()
-            .map(core)
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-/// Compares types of two modules by structure: names and ids may differ.
-struct Shapes<'a> {
-    left: &'a InterfaceSection,
-    right: &'a InterfaceSection,
-    /// Pairs of records that are equal or being compared: records share parts, and comparing each
-    /// occurrence again could take forever.
-    compared: HashSet<(u32, u32)>,
-}
-
-impl Shapes<'_> {
-    fn functions(&mut self, left: &Function, right: &Function) -> Result<(), String> {
-        if left.arguments.len() != right.arguments.len() {
-            return Err(format!(
-                "{} arguments instead of {}",
-                left.arguments.len(),
-                right.arguments.len()
-            ));
-        }
-        if left.outputs.len() != right.outputs.len() {
-            return Err(format!(
-                "{} outputs instead of {}",
-                left.outputs.len(),
-                right.outputs.len()
-            ));
-        }
-        let outputs = left.outputs.iter().zip(&right.outputs);
-        let arguments = left.arguments.iter().zip(&right.arguments);
-        let pairs = arguments
-            .map(|(left, right)| (&left.ty, &right.ty))
-            .chain(outputs);
-        for (left, right) in pairs {
-            self.types(left, right)?;
-        }
-        Ok(())
-    }
-
-    /// Without recursion, since nesting is the modules' to choose.
-    fn types(&mut self, left: &IType, right: &IType) -> Result<(), String> {
-        let mut open = vec![(left.clone(), right.clone())];
-        while let Some((left, right)) = open.pop() {
-            match (&left, &right) {
-                (IType::Array(left), IType::Array(right)) => {
-                    open.push(((**left).clone(), (**right).clone()));
-                }
-                (IType::Array(element), IType::ByteArray)
-                | (IType::ByteArray, IType::Array(element))
-                    if **element == IType::U8 => {}
-                (IType::Record(left_id), IType::Record(right_id)) => {
-                    if !self.compared.insert((*left_id, *right_id)) {
-                        continue;
-                    }
-                    let records = self.left.record(*left_id).zip(self.right.record(*right_id));
-                    let Some((left, right)) = records else {
-                        return Err(format!("records {left_id} and {right_id} are not known"));
-                    };
-                    if left.fields.len() != right.fields.len() {
-                        return Err(format!(
-                            "record {} has {} fields, record {} has {}",
-                            left.name,
-                            left.fields.len(),
-                            right.name,
-                            right.fields.len()
-                        ));
-                    }
-                    let pairs = left.fields.iter().zip(&right.fields);
-                    open.extend(pairs.map(|(left, right)| (left.ty.clone(), right.ty.clone())));
-                }
-                (left, right) if left == right => {}
-                (left, right) => return Err(format!("{left} instead of {right}")),
-            }
-        }
-        Ok(())
-    }
 }

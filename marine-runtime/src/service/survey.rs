@@ -1,6 +1,8 @@
 //! What linking a module finds, without an engine: for tools, and for bytes that nobody trusts.
 
-use super::{ServiceError, link::import_signature};
+use std::collections::HashMap;
+
+use super::{ServiceError, trampolines::import_signature};
 use crate::{
     adapter::{CoreFunction, ExportPlan, ImportPlan},
     backend::FunctionId,
@@ -45,23 +47,26 @@ impl AdapterSurvey {
             });
         }
         let mut survey = Self::default();
+        let adapters = section.adapters_by_type();
         for function in interface::functions(&section).values() {
-            let adapter = section.adapter(function.adapter);
+            let adapter = adapters.get(&function.adapter);
             let plan = adapter.and_then(|code| ExportPlan::of(function.function, code, &core));
             survey.count(function.name, plan.is_some());
         }
+        let imports = section.imports_by_type();
+        let asked: HashMap<_, _> = outline
+            .imports()
+            .iter()
+            .rev()
+            .map(|import| ((import.namespace, import.name), import))
+            .collect();
         for implementation in &section.implementations {
-            let imports = section.imports.iter();
-            for import in imports.filter(|import| import.type_index == implementation.core) {
+            for import in imports.get(&implementation.core).into_iter().flatten() {
                 let Some(function) = section.function(implementation.adapter) else {
                     continue;
                 };
                 let signature = import_signature(name, &import.name, function)?;
-                let asked = outline
-                    .imports()
-                    .iter()
-                    .find(|core| core.namespace == import.namespace && core.name == import.name);
-                if let Some(asked) = asked
+                if let Some(asked) = asked.get(&(&*import.namespace, &*import.name))
                     && outline.import_signature(asked) != Some(&signature)
                 {
                     return Err(ServiceError::Link {
@@ -75,7 +80,7 @@ impl AdapterSurvey {
                 let declared = import.type_index.checked_sub(2);
                 let plan = declared
                     .and_then(|index| section.function(index))
-                    .zip(section.adapter(implementation.adapter))
+                    .zip(adapters.get(&implementation.adapter))
                     .and_then(|(declared, code)| ImportPlan::of(declared, code, &section, &core))
                     .filter(|plan| plan.signature() == signature);
                 survey.count(&import.name, plan.is_some());

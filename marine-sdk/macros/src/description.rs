@@ -50,13 +50,14 @@ pub(crate) fn section(item: &str, description: &str) -> TokenStream {
     let bytes = Literal::byte_string(description.as_bytes());
     let length = Literal::usize_unsuffixed(description.len());
     quote! {
-        #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code, reason = "placing data in a named section counts as unsafe")]
-        const _: () = {
-            #[used]
-            #[unsafe(link_section = #name)]
-            static DESCRIPTION: [u8; #length] = *#bytes;
-        };
+        ::marine_sdk::in_module! {
+            #[allow(unsafe_code, reason = "placing data in a named section counts as unsafe")]
+            const _: () = {
+                #[used]
+                #[unsafe(link_section = #name)]
+                static DESCRIPTION: [u8; #length] = *#bytes;
+            };
+        }
     }
 }
 

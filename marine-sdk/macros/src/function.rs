@@ -255,19 +255,20 @@ fn finished(
     finish: &TokenStream,
 ) -> TokenStream {
     quote! {
-        #[cfg(target_arch = "wasm32")]
-        #[allow(
-            unsafe_code,
-            unused_mut,
-            clippy::needless_borrows_for_generic_args,
-            reason = "generated: values cross the module's border as addresses"
-        )]
-        const _: () = {
-            #[unsafe(export_name = #name)]
-            extern "C" fn export(#parameters) #core {
-                #lifts
-                #finish
-            }
-        };
+        ::marine_sdk::in_module! {
+            #[allow(
+                unsafe_code,
+                unused_mut,
+                clippy::needless_borrows_for_generic_args,
+                reason = "generated: values cross the module's border as addresses"
+            )]
+            const _: () = {
+                #[unsafe(export_name = #name)]
+                extern "C" fn export(#parameters) #core {
+                    #lifts
+                    #finish
+                }
+            };
+        }
     }
 }

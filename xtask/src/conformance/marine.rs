@@ -6,6 +6,7 @@ mod interpreter;
 mod loader;
 mod lowering;
 mod published;
+mod rehearsal;
 mod running;
 mod service;
 
@@ -27,6 +28,7 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
                 let document = read(file)?;
                 published::read(&document, report);
                 published::load(&document, report)?;
+                rehearsal::rehearse(&document, report);
             }
             "published-runs.json" => running::replay(&read(file)?, file, report)?,
             _ => report.unknown.push(file.clone()),
@@ -42,6 +44,16 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
 pub fn read_published(file: &Path) -> Result<Report, String> {
     let mut report = Report::default();
     published::read(&read(file)?, &mut report);
+    Ok(report)
+}
+
+/// Runs the adapters of the published modules of `file` as plans and as instructions, and compares.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn rehearse_published(file: &Path) -> Result<Report, String> {
+    let mut report = Report::default();
+    rehearsal::rehearse(&read(file)?, &mut report);
     Ok(report)
 }
 

@@ -7,15 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marine_runtime::{CallParameters, Interface, ModuleConfig, Service, ServiceConfig};
-use rustyline::{
-    Context, Editor, Helper, completion::Completer, error::ReadlineError, highlight::Highlighter,
-    hint::Hinter, history::DefaultHistory, validate::Validator,
-};
+use marine_runtime::{CallParameters, FunctionSignature, ModuleConfig, Service, ServiceConfig};
+use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::DefaultHistory};
 use serde_json::value::RawValue;
 
 use crate::{
-    Failure, say,
+    Failure,
+    names::Names,
+    say,
     service::{Surroundings, progress},
 };
 
@@ -23,7 +22,7 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(60);
 const HISTORY: &str = ".marine_history";
 
-const COMMANDS: [(&str, &str); 9] = [
+pub(crate) const COMMANDS: [(&str, &str); 9] = [
     (
         "call",
         "call MODULE FUNCTION [-nr] ARGUMENTS [CALL-PARAMETERS]: both as JSON, arguments as an array",
@@ -60,7 +59,8 @@ pub(crate) fn run(
     if !quiet && terminal {
         say("`help` lists the commands, Tab completes, Ctrl-D ends.")?;
     }
-    let mut editor: Editor<Names, DefaultHistory> = Editor::new()?;
+    let keys = Config::builder().completion_type(CompletionType::List);
+    let mut editor: Editor<Names, DefaultHistory> = Editor::with_config(keys.build())?;
     let history = env::var_os("HOME").map(|home| Path::new(&home).join(HISTORY));
     if let Some(history) = &history {
         // There is none before the first time.
@@ -217,16 +217,9 @@ impl Repl {
                 }
             }
             let functions = interface.function_signatures.iter();
-            lines.extend(functions.map(|function| {
-                let arguments: Vec<_> = function
-                    .arguments
-                    .iter()
-                    .map(|(name, ty)| format!("{name}: {ty}"))
-                    .collect();
-                let output = function.output_types.first();
-                let output = output.map(|ty| format!(" -> {ty}")).unwrap_or_default();
-                format!("  fn {}({}){output}", function.name, arguments.join(", "))
-            }));
+            lines.extend(
+                functions.map(|function| format!("  fn {}{}", function.name, signature(function))),
+            );
         }
         if lines.is_empty() {
             return Err(format!("there is no module {wanted:?}").into());
@@ -257,90 +250,20 @@ impl Repl {
     }
 }
 
+/// Arguments and result of a function.
+pub(crate) fn signature(function: &FunctionSignature) -> String {
+    let arguments: Vec<_> = function
+        .arguments
+        .iter()
+        .map(|(name, ty)| format!("{name}: {ty}"))
+        .collect();
+    let output = function.output_types.first();
+    let output = output.map(|ty| format!(" -> {ty}")).unwrap_or_default();
+    format!("({}){output}", arguments.join(", "))
+}
+
 /// The first word of a line, and the rest.
 fn word(line: &str) -> (&str, &str) {
     let line = line.trim_start();
     line.split_once(char::is_whitespace).unwrap_or((line, ""))
 }
-
-/// What can be completed: commands, modules, functions, and the types of arguments.
-struct Names {
-    interfaces: Vec<(String, Interface)>,
-}
-
-impl Names {
-    fn of(service: Option<&Service>) -> Self {
-        Self {
-            interfaces: service.map(Service::interfaces).unwrap_or_default(),
-        }
-    }
-
-    /// What may stand where the last word of `before` does; `words` are those in front of it.
-    fn candidates(&self, words: &[&str], last: &str) -> Vec<String> {
-        let modules = || self.interfaces.iter().map(|(name, _)| name.clone());
-        let all: Vec<String> = match words {
-            [] => COMMANDS
-                .iter()
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
-            ["call" | "c" | "interface" | "i" | "unload" | "u" | "envs" | "e"] => {
-                modules().collect()
-            }
-            ["call" | "c", module] => self
-                .functions(module)
-                .map(|function| function.name.clone())
-                .collect(),
-            // The types of the arguments, to be written over.
-            ["call" | "c", module, name] if last.is_empty() => self
-                .functions(module)
-                .filter(|function| function.name == *name)
-                .map(|function| {
-                    let types: Vec<_> = function
-                        .arguments
-                        .iter()
-                        .map(|(name, ty)| format!("<{name}: {ty}>"))
-                        .collect();
-                    format!("[{}]", types.join(", "))
-                })
-                .collect(),
-            _ => Vec::new(),
-        };
-        all.into_iter()
-            .filter(|candidate| candidate.starts_with(last))
-            .collect()
-    }
-
-    fn functions(&self, module: &str) -> impl Iterator<Item = &marine_runtime::FunctionSignature> {
-        self.interfaces
-            .iter()
-            .filter(move |(name, _)| name == module)
-            .flat_map(|(_, interface)| &interface.function_signatures)
-    }
-}
-
-impl Completer for Names {
-    type Candidate = String;
-
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
-        let before = line.get(..position).unwrap_or(line);
-        let start = before
-            .rfind(char::is_whitespace)
-            .map_or(0, |blank| blank + 1);
-        let (words, last) = before.split_at(start);
-        let words: Vec<_> = words.split_whitespace().collect();
-        Ok((start, self.candidates(&words, last)))
-    }
-}
-
-impl Hinter for Names {
-    type Hint = String;
-}
-
-impl Highlighter for Names {}
-impl Validator for Names {}
-impl Helper for Names {}

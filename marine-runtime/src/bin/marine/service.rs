@@ -20,7 +20,8 @@ pub(crate) struct Surroundings {
     /// Keeps compiled modules in this folder, for the next start.
     #[arg(long, env = "MARINE_CACHE")]
     cache: Option<PathBuf>,
-    /// Where mapped directories begin; the configuration's by default.
+    /// Where mapped directories begin: `service_working_dir` of the configuration by default, or the
+    /// current directory.
     #[arg(long)]
     working_dir: Option<PathBuf>,
     /// Lets a module given by itself use SIMD.

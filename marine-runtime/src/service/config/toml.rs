@@ -66,6 +66,7 @@ struct Module {
 struct Limits {
     call_time: Option<Time>,
     value_size: Option<Limit>,
+    stack_size: Option<Limit>,
     open_files: Option<usize>,
     #[serde(default)]
     disk: Limit,
@@ -257,7 +258,7 @@ fn size(text: &str) -> Option<u64> {
 }
 
 /// The keys of the tables, for suggestions.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "modules_dir",
     "service_working_dir",
     "total_memory_limit",
@@ -277,6 +278,7 @@ const KEYS: [&str; 26] = [
     "limits",
     "call_time",
     "value_size",
+    "stack_size",
     "open_files",
     "disk",
     "path",
@@ -328,6 +330,7 @@ impl ServiceConfig {
             limits: ServiceLimits {
                 call_time: limits.call_time.map(|time| time.0),
                 value_size: bytes(limits.value_size, usual.value_size),
+                stack_size: bytes(limits.stack_size, usual.stack_size),
                 open_files: limits.open_files.unwrap_or(usual.open_files),
                 disk: limits.disk.0,
             },
@@ -510,6 +513,7 @@ mod tests {
             [limits]
             call_time = "500 ms"
             value_size = "1 MiB"
+            stack_size = "512 KiB"
             open_files = 8
             disk = "10 MB"
             [[module]]
@@ -522,6 +526,7 @@ mod tests {
         let expected = ServiceLimits {
             call_time: Some(Duration::from_millis(500)),
             value_size: 1 << 20,
+            stack_size: 512 << 10,
             open_files: 8,
             disk: Some(10_000_000),
         };

@@ -476,3 +476,68 @@ fn calls_while_a_module_starts() {
         assert!(error.to_string().contains("deadline"), "{error}");
     }
 }
+
+/// As many functions as fit into a section, all of the same type, and a module that calls each.
+fn crowd(count: usize) -> (Vec<u8>, Vec<u8>) {
+    use std::fmt::Write as _;
+
+    /// Records, each in the next, that comparing takes long.
+    const DEPTH: u32 = 200;
+    let records = |mut builder: Builder| {
+        for level in 0..DEPTH {
+            let inner = match level {
+                0 => IType::U32,
+                level => IType::Record(5 + level),
+            };
+            let inner = IType::Array(Arc::new(inner));
+            builder = builder.record(
+                &format!("r{level}"),
+                vec![("a", inner.clone()), ("b", inner)],
+            );
+        }
+        builder
+    };
+    let last = IType::Record(5 + DEPTH);
+    let (mut callee, mut caller) = (records(Builder::new()), records(Builder::new()));
+    let (mut imports, mut functions) = (String::new(), String::new());
+    for number in 0..count {
+        let name = format!("{number:x}");
+        let record = vec![("r", last.clone())];
+        callee = callee.export(&name, record.clone(), vec![]);
+        caller = caller.import("a", &name, record, vec![]);
+        write!(functions, "(func (export {name:?}) (param i32))").unwrap();
+        write!(imports, "(import \"a\" {name:?} (func (param i32)))").unwrap();
+    }
+    (callee.build("", &functions), caller.build(&imports, ""))
+}
+
+/// Longest that anything with a full section may take: many times what it does take, and far less
+/// than work for every pair of functions would.
+const FULL_SECTION: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_full_section_is_read_in_good_time() {
+    let (callee, caller) = crowd(15_000);
+    let section = crate::module::Outline::read("m", &caller).unwrap();
+    let size = section.interface_section().unwrap().len();
+    assert!(size > crate::limits::MAX_INTERFACE_SECTION / 2, "{size}");
+    for wasm in [callee, caller] {
+        let start = Instant::now();
+        ModuleInfo::decode("m", &wasm).unwrap();
+        let survey = AdapterSurvey::of("m", &wasm).unwrap();
+        assert_eq!((survey.planned, survey.interpreted.len()), (15_000, 0));
+        assert!(start.elapsed() < FULL_SECTION, "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn many_functions_are_linked_in_good_time() {
+    let (callee, caller) = crowd(4_000);
+    for engine in engines() {
+        let start = Instant::now();
+        let modules = vec![("a", callee.clone()), ("m", caller.clone())];
+        let service = service(&engine, modules).unwrap();
+        assert_eq!(service.interfaces().len(), 2);
+        assert!(start.elapsed() < FULL_SECTION, "{:?}", start.elapsed());
+    }
+}

@@ -459,3 +459,116 @@ fn modules_that_are_loaded_later_move_no_directories() {
         assert!(service.unload_module("third").is_err());
     }
 }
+
+#[test]
+fn a_module_that_starts_for_ever_poisons_the_service() {
+    for engine in engines() {
+        let mut service = service(&engine, vec![("echo", echo(false))]).unwrap();
+        for (function, body) in [
+            ("_start", "(func (export \"_start\") (loop (br 0)))"),
+            (
+                "start section",
+                "(func $first (loop (br 0))) (start $first)",
+            ),
+        ] {
+            let spinning = ModuleConfig::from_bytes("spin", Builder::new().build("", body));
+            let deadline = Some(Instant::now() + DEADLINE);
+            let error = service.load_module(spinning, deadline).unwrap_err();
+            assert!(error.is_interruption(), "{function}: {error}");
+            assert!(service.is_poisoned(), "{function}");
+            // Created anew without the module.
+            let answer = call(&mut service, "text", "[\"a\"]");
+            assert_eq!(answer.as_deref(), Ok("\"a\""), "{function}");
+            assert_eq!(service.interfaces().len(), 1);
+        }
+        // One that fails by itself changes nothing.
+        let body = "(func (export \"_start\") unreachable)";
+        let failing = ModuleConfig::from_bytes("fail", Builder::new().build("", body));
+        let error = service.load_module(failing, None).unwrap_err();
+        assert!(
+            !error.is_interruption() && !service.is_poisoned(),
+            "{error}"
+        );
+        assert_eq!(service.memory_stats().modules.len(), 1);
+    }
+}
+
+/// How deep a function can call itself.
+fn depth(service: &mut Service) -> u32 {
+    let mut bounds = (1_u32, 1 << 20);
+    while bounds.1 - bounds.0 > 16 {
+        let middle = bounds.0.midpoint(bounds.1);
+        match call(service, "sum", &format!("[{middle}]")) {
+            Ok(_) => bounds.0 = middle,
+            Err(error) => {
+                assert!(error.contains("stack"), "{error}");
+                bounds.1 = middle;
+            }
+        }
+    }
+    bounds.0
+}
+
+/// Each service of one engine has its own. Wasmer's stacks are those of the process, which other
+/// tests have as well.
+#[cfg(feature = "wasmtime")]
+#[test]
+fn stacks_have_the_size_that_is_configured() {
+    let sum = Builder::new()
+        .export("sum", vec![("n", IType::U32)], vec![IType::U32])
+        .build(
+            "",
+            r#"(func $sum (export "sum") (param i32) (result i32)
+                (if (result i32) (i32.eqz (local.get 0))
+                    (then (i32.const 0))
+                    (else (i32.add (local.get 0)
+                        (call $sum (i32.sub (local.get 0) (i32.const 1)))))))"#,
+        );
+    let engine = Engine::wasmtime().unwrap();
+    let mut services: Vec<Service> = [128 << 10, 1 << 20, 512 << 10]
+        .into_iter()
+        .map(|stack_size| {
+            let module = ModuleConfig::from_bytes("sum", sum.clone());
+            let mut config = ServiceConfig::new(vec![module]);
+            config.limits.stack_size = stack_size;
+            Service::new(config, &engine).unwrap()
+        })
+        .collect();
+    let depths: Vec<u32> = services.iter_mut().map(depth).collect();
+    let [small, usual, half] = depths.as_slice() else {
+        panic!("{depths:?}")
+    };
+    assert!(small * 3 < *half && half + half / 2 < *usual, "{depths:?}");
+    let mut config = ServiceConfig::new(vec![ModuleConfig::from_bytes("sum", sum)]);
+    config.limits.stack_size = 1;
+    let error = Service::new(config, &engine).unwrap_err().to_string();
+    assert!(error.contains("a stack of 1 bytes is too small"), "{error}");
+}
+
+/// Wasmer gives machine code back for a whole engine only.
+#[cfg(feature = "wasmer")]
+#[test]
+fn code_goes_away_with_its_services() {
+    use crate::backend::WasmerBackend;
+
+    let backend = Arc::new(WasmerBackend::new());
+    let engine = Engine::new(Arc::clone(&backend) as _);
+    let other = Builder::new().build("", "");
+    let one = service(&engine, vec![("a", echo(false))]).unwrap();
+    let same = service(&engine, vec![("a", echo(false))]).unwrap();
+    assert_eq!(backend.groups(), 1);
+    let mut two = service(&engine, vec![("a", other.clone()), ("b", echo(false))]).unwrap();
+    assert_eq!(backend.groups(), 2);
+    // A module that is loaded later belongs to the others.
+    two.load_module(ModuleConfig::from_bytes("c", other), None)
+        .unwrap();
+    assert_eq!(backend.groups(), 2);
+    drop(one);
+    assert_eq!(backend.groups(), 2);
+    drop(same);
+    assert_eq!(backend.groups(), 1);
+    two.unload_module("c").unwrap();
+    assert_eq!(call(&mut two, "text", "[\"a\"]").as_deref(), Ok("\"a\""));
+    drop(two);
+    assert_eq!(backend.groups(), 0);
+}

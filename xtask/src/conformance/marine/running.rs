@@ -17,7 +17,7 @@ use super::{
 };
 use crate::conformance::run::same;
 
-/// Stands in results for the folder of the service.
+/// Stands in arguments and results for the folder of the service.
 const FOLDER: &str = "{folder}";
 
 #[derive(Deserialize)]
@@ -64,18 +64,22 @@ struct ModuleNote {
 enum Step {
     /// A call: function, arguments, result.
     Call(String, Value, Value),
-    /// A call with other parameters: function, arguments, result, what differs.
+    /// A call that is not like the others: function, arguments, result, what differs.
     CallWith(String, Value, Value, Change),
     /// The service is closed and started again with the same folder.
     Restart(Restart),
 }
 
-/// What differs from the parameters of the service's other calls.
-#[derive(Deserialize)]
+/// What differs from the service's other calls.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
     init_peer_id: Option<String>,
     tetraplets: Option<Vec<Vec<SecurityTetraplet>>>,
+    /// Names for parts of the result, such as handles and times, each with its JSON pointer. They
+    /// stand in braces in this result and in what follows.
+    #[serde(default)]
+    keep: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -123,11 +127,16 @@ fn run(note: &ServiceNote, files: &[Bytes], engine: &Engine) -> Result<(), Strin
         modules.push(loaded);
     }
     let mut service = stage.start(engine, &modules)?;
+    let mut kept = BTreeMap::new();
+    let folder = stage.folder().display().to_string();
+    let unchanged = Change::default();
     for (index, step) in note.steps.iter().enumerate() {
         let (function, arguments, expected, change) = match step {
-            Step::Call(function, arguments, expected) => (function, arguments, expected, None),
+            Step::Call(function, arguments, expected) => {
+                (function, arguments, expected, &unchanged)
+            }
             Step::CallWith(function, arguments, expected, change) => {
-                (function, arguments, expected, Some(change))
+                (function, arguments, expected, change)
             }
             Step::Restart(Restart::Restart) => {
                 drop(service);
@@ -136,40 +145,49 @@ fn run(note: &ServiceNote, files: &[Bytes], engine: &Engine) -> Result<(), Strin
             }
         };
         let mut parameters = note.parameters.clone();
-        if let Some(change) = change {
-            let initiator = &mut parameters.particle.init_peer_id;
-            if let Some(changed) = &change.init_peer_id {
-                initiator.clone_from(changed);
-            }
-            if let Some(changed) = &change.tetraplets {
-                parameters.tetraplets.clone_from(changed);
-            }
+        if let Some(changed) = &change.init_peer_id {
+            parameters.particle.init_peer_id.clone_from(changed);
         }
-        let result = call(&mut service, function, arguments, &parameters)
+        if let Some(changed) = &change.tetraplets {
+            parameters.tetraplets.clone_from(changed);
+        }
+        let arguments = filled(arguments, &kept, &folder);
+        let result = call(&mut service, function, &arguments, &parameters)
             .map_err(|error| format!("step {index}: {error}"))?;
-        let result = without_folder(result, stage.folder());
-        same(&format!("step {index}: {function}"), &result, expected)?;
+        for (name, pointer) in &change.keep {
+            let part = result
+                .pointer(pointer)
+                .ok_or_else(|| format!("step {index}: {result} has no {pointer}"))?;
+            kept.insert(name.clone(), part.clone());
+        }
+        let expected = filled(expected, &kept, &folder);
+        same(&format!("step {index}: {function}"), &result, &expected)?;
     }
     Ok(())
 }
 
-/// A result in which the folder of the service has a name that is always the same.
-fn without_folder(value: Value, folder: &Path) -> Value {
-    let folder = folder.display().to_string();
+/// `value` with what stands in braces in it.
+fn filled(value: &Value, kept: &BTreeMap<String, Value>, folder: &str) -> Value {
     match value {
-        Value::String(text) => json!(text.replace(&folder, FOLDER)),
+        Value::String(text) => {
+            let name = text
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'));
+            match name.and_then(|name| kept.get(name)) {
+                Some(kept) => kept.clone(),
+                None => json!(text.replace(FOLDER, folder)),
+            }
+        }
         Value::Array(values) => {
-            let values = values.into_iter();
-            values
-                .map(|value| without_folder(value, Path::new(&folder)))
-                .collect()
+            let values = values.iter();
+            values.map(|value| filled(value, kept, folder)).collect()
         }
         Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields.map(|(name, v)| (name, without_folder(v, Path::new(&folder))));
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (name.clone(), filled(value, kept, folder)));
             Value::Object(fields.collect())
         }
-        other => other,
+        other => other.clone(),
     }
 }
 
