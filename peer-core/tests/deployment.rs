@@ -66,7 +66,7 @@ async fn start(folder: &Path, manager: &KeyPair) -> Peer {
 }
 
 async fn ask(peer: &Peer, key: KeyPair, script: &str) -> Result<Value, CallError> {
-    let relay = &peer.network().listen_addresses()[0];
+    let relay = peer.network().listen_addresses().first().unwrap();
     let client = Client::connect(key, relay).await.unwrap();
     let request = Request::new(script)
         .argument("module", GREETING)

@@ -202,7 +202,7 @@ fn choice<'a>(metas: impl Iterator<Item = &'a Meta>) -> Result<Choice> {
             return Err(unknown());
         };
         let name = pair.path.require_ident()?;
-        if seen.iter().any(|other| *other == name) {
+        if seen.contains(&name) {
             return Err(Error::new_spanned(name, "this is said twice"));
         }
         seen.push(name);

@@ -245,10 +245,10 @@ fn modules_and_blueprints_are_listed() {
     assert_eq!(blueprints[0]["dependencies"], json!([cid]));
     let id = &blueprints[0]["id"];
     assert_eq!(
-        host.manage("dist.get_blueprint", &[id.clone()]),
+        host.manage("dist.get_blueprint", std::slice::from_ref(id)),
         blueprints[0]
     );
-    let interface = host.manage("dist.get_module_interface", &[cid.clone()]);
+    let interface = host.manage("dist.get_module_interface", std::slice::from_ref(cid));
     assert!(interface["function_signatures"].is_array());
     let missing = host.ask(manager(), "dist.get_blueprint", &[json!("none")]);
     assert!(
@@ -325,7 +325,7 @@ fn services_share_the_vault_of_a_particle() {
     let user = KeyPair::from_seed(&[1; 32]).peer_id();
     let path = host.ask(user, "vault.put", &[json!("text")]).unwrap();
     assert_eq!(
-        host.ask(user, "vault.cat", &[path.clone()]),
+        host.ask(user, "vault.cat", std::slice::from_ref(&path)),
         Ok(json!("text"))
     );
     let id = host.deploy("files", STORAGE);
@@ -337,7 +337,11 @@ fn services_share_the_vault_of_a_particle() {
         .map(|function| &function["name"])
         .collect();
     assert!(names.contains(&&json!("read_file")), "{names:?}");
-    let read = host.ask(user, &format!("{id}.read_file"), &[path.clone()]);
+    let read = host.ask(
+        user,
+        &format!("{id}.read_file"),
+        std::slice::from_ref(&path),
+    );
     assert_eq!(read.unwrap()["content"], json!(b"text"));
     host.deployment.vault().collect(8_001);
     let path = path.as_str().unwrap();
@@ -413,7 +417,7 @@ fn only_records_of_the_registry_are_signed() {
     let own = host_key().peer_id();
     let data = json!([1, 2, 3]);
     let from = |peer: &str, service: &str, function: &str, lens: &str| {
-        let mut call = by(own, call("sig", "sign", &[data.clone()]));
+        let mut call = by(own, call("sig", "sign", std::slice::from_ref(&data)));
         call.tetraplets = vec![vec![OwnedTetraplet {
             peer_pk: peer.to_owned(),
             service_id: service.to_owned(),
@@ -444,7 +448,7 @@ fn only_records_of_the_registry_are_signed() {
             "lens for data tetraplet is expected to be empty",
         ),
         (
-            by(own, call("sig", "sign", &[data.clone()])),
+            by(own, call("sig", "sign", std::slice::from_ref(&data))),
             "expected tetraplet for a scalar argument",
         ),
         (

@@ -152,7 +152,7 @@ impl WasmBackend for Puppets {
         })
     }
 
-    fn store(&self, _: Arc<Control>, _: usize) -> Box<dyn Store + Send> {
+    fn store(&self, _: Arc<Control>, _: &CompileOptions) -> Box<dyn Store + Send> {
         Box::new(Stage {
             play: Arc::clone(&self.0),
             actors: Vec::new(),
