@@ -58,8 +58,8 @@ impl Host {
     ) -> Result<Answer, String> {
         let request = json!({"call": function, "arguments": arguments, "parameters": parameters});
         let mut answer = self.0.ask(&request)?;
-        let log = serde_json::from_value(answer["log"].take())
-            .map_err(|error| format!("{function}: {error}"))?;
+        let log = answer.get_mut("log").map(Value::take).unwrap_or_default();
+        let log = serde_json::from_value(log).map_err(|error| format!("{function}: {error}"))?;
         let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
         match (text("result"), text("error")) {
             (Some(result), None) => Ok((Ok(result), log)),
