@@ -1,7 +1,11 @@
 //! Our Marine module takes the place of the published interpreter: the same interface, and the same bytes as here.
 
 #![cfg(feature = "marine")]
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::{io::Read as _, path::Path};
 
