@@ -2,8 +2,8 @@
 
 #![cfg(feature = "marine")]
 #![allow(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "tests fail by panicking"
 )]
 
