@@ -1,7 +1,6 @@
 //! What the macros say about code that they refuse, as the compiler shows it.
 
 #[test]
-#[ignore = "the expected output is not recorded yet: `TRYBUILD=overwrite`"]
 fn refusals_name_the_place_and_the_remedy() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/bindings.rs");
