@@ -43,6 +43,8 @@ pub(crate) struct Wasi {
     quota: Arc<Quota>,
     /// `NAME=value`, each with a zero byte.
     environment: Vec<Vec<u8>>,
+    /// Directories whose entries cannot be listed.
+    unlisted: Vec<Folder>,
     state: Mutex<State>,
 }
 
@@ -104,9 +106,13 @@ impl Wasi {
         control: Arc<Control>,
         quota: Arc<Quota>,
     ) -> Result<Self, (PathBuf, io::Error)> {
-        let mut open = BTreeMap::new();
+        let (mut open, mut unlisted) = (BTreeMap::new(), Vec::new());
         for (descriptor, (name, path)) in (STDERR + 1..).zip(&config.mapped_dirs) {
-            let folder = Folder::open(path).map_err(|error| (path.clone(), error))?;
+            let folder = || Folder::open(path).map_err(|error| (path.clone(), error));
+            if config.unlisted_dirs.contains(name) {
+                unlisted.push(folder()?);
+            }
+            let folder = folder()?;
             let mapped = Mapped {
                 name: name.clone(),
                 listing: None,
@@ -123,6 +129,7 @@ impl Wasi {
             control,
             quota,
             environment: environment.collect(),
+            unlisted,
             state: Mutex::new(State {
                 open,
                 ..State::default()

@@ -377,6 +377,7 @@ impl Inner {
                     .into_iter()
                     .map(|(name, path)| (name.to_owned(), path))
                     .collect(),
+                unlisted_dirs: [VIRTUAL_ROOT.to_owned()].into(),
                 // Programs need the host's names of files.
                 expose_host_paths: !record.binaries.is_empty(),
                 mounted_binaries: binaries.collect(),

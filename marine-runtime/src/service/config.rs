@@ -172,6 +172,8 @@ pub struct ModuleConfig {
     pub envs: BTreeMap<String, String>,
     /// Directories it sees: name in the module, directory of the host.
     pub mapped_dirs: BTreeMap<String, PathBuf>,
+    /// Those of them whose entries cannot be listed: only who knows a name in there can use it.
+    pub unlisted_dirs: BTreeSet<String>,
     /// Whether it finds the host's directories in its environment under their names. Modules with
     /// mounted binaries need that to name files to them.
     pub expose_host_paths: bool,
@@ -297,6 +299,7 @@ impl ModuleConfig {
             logging_mask: LOG_ALL,
             envs: BTreeMap::new(),
             mapped_dirs: BTreeMap::new(),
+            unlisted_dirs: BTreeSet::new(),
             expose_host_paths: true,
             mounted_binaries: BTreeMap::new(),
             host_functions: BTreeMap::new(),

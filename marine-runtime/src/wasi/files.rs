@@ -55,8 +55,8 @@ pub(super) enum Opened {
 #[cfg(target_os = "linux")]
 mod linux {
     use rustix::fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, futimens, linkat,
-        mkdirat, openat2, readlinkat, renameat, unlinkat,
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fstat, futimens,
+        linkat, mkdirat, openat2, readlinkat, renameat, unlinkat,
     };
 
     use super::{Entry, EntryKind, File, Folder, Metadata, OpenOptions, Opened, Path, io};
@@ -178,6 +178,12 @@ mod linux {
         }
 
         /// What is in the directory, itself and the one above it first.
+        /// Whether both are the same directory.
+        pub(in crate::wasi) fn is(&self, other: &Self) -> io::Result<bool> {
+            let [one, other] = [fstat(&self.handle)?, fstat(&other.handle)?];
+            Ok(one.st_dev == other.st_dev && one.st_ino == other.st_ino)
+        }
+
         pub(in crate::wasi) fn entries(&self) -> io::Result<Vec<Entry>> {
             let mut entries = Vec::new();
             for entry in Dir::read_from(&self.handle)? {
@@ -342,6 +348,11 @@ mod portable {
         /// No path that is resolved here has a symbolic link in it.
         pub(in crate::wasi) fn read_link(&self, _: &str) -> io::Result<Vec<u8>> {
             Err(io::ErrorKind::Unsupported.into())
+        }
+
+        /// Whether both are the same directory.
+        pub(in crate::wasi) fn is(&self, other: &Self) -> io::Result<bool> {
+            Ok(self.path == other.path)
         }
 
         pub(in crate::wasi) fn entries(&self) -> io::Result<Vec<Entry>> {

@@ -343,8 +343,18 @@ fn services_share_the_vault_of_a_particle() {
         std::slice::from_ref(&path),
     );
     assert_eq!(read.unwrap()["content"], json!(b"text"));
-    host.deployment.vault().collect(8_001);
     let path = path.as_str().unwrap();
+    let (folder, name) = path.rsplit_once('/').unwrap();
+    let list = |folder: &str| {
+        let listed = host.ask(user, &format!("{id}.list_directory"), &[json!(folder)]);
+        listed.unwrap()["names"].clone()
+    };
+    assert_eq!(list(folder), json!([name]));
+    // The vaults of other particles are found by their names only.
+    for above in ["/tmp/vault", "/tmp/vault/.", &format!("{folder}/..")] {
+        assert_eq!(list(above), json!([]), "{above}");
+    }
+    host.deployment.vault().collect(8_001);
     assert_eq!(
         host.ask(user, "vault.cat", &[json!(path)]),
         Err(format!("Error reading vault file `{path}`"))

@@ -2,13 +2,13 @@
 //! particle calls there (§5 of the peer description).
 //!
 //! Services find it under `/tmp/vault/ID-TOKEN`. The token is the host's signature over that of the
-//! particle, so services of other particles cannot guess the name, and the directory above it
-//! cannot be listed.
+//! particle, so services of other particles cannot guess the name, and they cannot list the
+//! directory above it (`ModuleConfig::unlisted_dirs` of `marine-runtime`).
 
 use std::{
     collections::BTreeSet,
     fmt, fs, io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -25,8 +25,8 @@ use crate::{
 /// Where services see the vaults of their scope.
 pub const VIRTUAL_ROOT: &str = "/tmp/vault";
 
-/// Only who knows a name inside may use it.
-const UNLISTABLE: u32 = 0o300;
+/// Nobody else on the machine may look.
+const PRIVATE: u32 = 0o700;
 /// Largest file that is read for a script.
 const MAX_FILE: u64 = 64 << 20;
 
@@ -243,13 +243,11 @@ impl fmt::Debug for Vault {
 fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(UNLISTABLE)
+        .mode(PRIVATE)
         .create(folder)
 }
 
-/// Removes a directory that may not be listable.
 fn remove(folder: &Path) {
-    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(folder = %folder.display(), %error, "a vault was not removed");

@@ -387,6 +387,12 @@ pub(super) fn fd_readdir(call: &mut Call<'_>, raw: &[u64]) -> Done {
     let entries = match listing {
         Some(entries) if cookie > 0 => Arc::clone(entries),
         _ => {
+            // However the module got there, by `.` of the mapped directory, say.
+            for unlisted in &call.wasi.unlisted {
+                if unlisted.is(folder)? {
+                    return Err(Errno::ACCES.into());
+                }
+            }
             let entries: Arc<[Entry]> = folder.entries()?.into();
             *listing = Some(Arc::clone(&entries));
             entries
