@@ -67,15 +67,7 @@ pub(super) fn write(output: &mut String, bytes: &[u8]) {
     output.push('[');
     let mut text = [0; 4 * CHUNK];
     for chunk in bytes.chunks(CHUNK) {
-        let mut length = 0;
-        for byte in chunk {
-            if let Some((digits, count)) = DECIMAL.get(usize::from(*byte))
-                && let Some(place) = text.get_mut(length..length + 4)
-            {
-                place.copy_from_slice(digits);
-                length += usize::from(*count);
-            }
-        }
+        let length = write_chunk(&mut text, chunk);
         // Digits and commas are nothing but ASCII.
         let written = text.get(..length).map(std::str::from_utf8);
         output.push_str(written.and_then(Result::ok).unwrap_or_default());
@@ -84,6 +76,32 @@ pub(super) fn write(output: &mut String, bytes: &[u8]) {
         output.pop();
     }
     output.push(']');
+}
+
+/// Writes each byte with a comma behind it, and returns how many characters that is: at most four a
+/// byte, for which there must be room.
+fn write_chunk(text: &mut [u8], bytes: &[u8]) -> usize {
+    let (mut used, mut length) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("ssse3") {
+        // SAFETY: the processor has what the function is compiled for.
+        #[expect(
+            unsafe_code,
+            reason = "vector instructions that not every processor has"
+        )]
+        unsafe {
+            (used, length) = vector::write(bytes, text);
+        }
+    }
+    for byte in bytes.get(used..).unwrap_or_default() {
+        if let Some((digits, count)) = DECIMAL.get(usize::from(*byte))
+            && let Some(place) = text.get_mut(length..length + 4)
+        {
+            place.copy_from_slice(digits);
+            length += usize::from(*count);
+        }
+    }
+    length
 }
 
 #[cfg(test)]
@@ -136,6 +154,21 @@ mod tests {
         #[test]
         fn any_text(text in "[0-9,]{0,200}") {
             check(&text);
+        }
+    }
+
+    #[test]
+    fn every_byte_is_written_beside_every_length() {
+        for value in 0..=255 {
+            for other in [0, 9, 10, 99, 100, 255] {
+                for place in 0..4 {
+                    let mut values = [other; 40];
+                    values[place] = value;
+                    let mut text = String::new();
+                    write(&mut text, &values);
+                    assert_eq!(text, serde_json::to_string(&values[..]).unwrap());
+                }
+            }
         }
     }
 

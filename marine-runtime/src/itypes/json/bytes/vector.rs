@@ -1,14 +1,18 @@
 //! Four numbers at a time, by vector instructions of x86-64.
 //!
 //! Commas tell how long four numbers are. For each of the 81 possibilities a table has the shuffle
-//! that brings their digits into columns, so that two multiplications make them numbers.
+//! that brings their digits into columns, so that two multiplications make them numbers. Writing
+//! goes the other way: digits are made in columns, and a shuffle closes the gaps.
 
 use std::{
     arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_cvtsi128_si32,
-        _mm_madd_epi16, _mm_maddubs_epi16, _mm_movemask_epi8, _mm_or_si128, _mm_packs_epi32,
-        _mm_packus_epi16, _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32,
-        _mm_setzero_si128, _mm_shuffle_epi8, _mm_sub_epi8, _mm_subs_epu8,
+        __m128i, _mm_add_epi16, _mm_cmpeq_epi8, _mm_cmpgt_epi32, _mm_cvtsi32_si128,
+        _mm_cvtsi128_si32, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_maddubs_epi16, _mm_max_epu8,
+        _mm_movemask_epi8, _mm_mullo_epi16, _mm_or_si128, _mm_packs_epi32, _mm_packus_epi16,
+        _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128,
+        _mm_shuffle_epi8, _mm_slli_epi16, _mm_srli_epi16, _mm_sub_epi8, _mm_sub_epi16,
+        _mm_subs_epu8, _mm_unpackhi_epi8, _mm_unpackhi_epi16, _mm_unpackhi_epi64,
+        _mm_unpacklo_epi8, _mm_unpacklo_epi16,
     },
     sync::LazyLock,
 };
@@ -44,6 +48,7 @@ static PATTERNS: LazyLock<[Pattern; 256]> = LazyLock::new(|| {
     table
 });
 
+#[inline]
 fn slot(commas: u32) -> usize {
     (commas.wrapping_mul(FACTOR) >> 24) as usize
 }
@@ -135,22 +140,116 @@ pub(super) fn read(text: &[u8], bytes: &mut Vec<u8>) -> usize {
 }
 
 /// Positions of commas as bits.
+#[inline]
 #[target_feature(enable = "ssse3")]
 fn commas(block: &[u8; BLOCK]) -> u64 {
     let comma = _mm_set1_epi8(b','.cast_signed());
-    let (parts, _) = block.as_chunks::<GROUP>();
-    parts.iter().rev().fold(0, |found, part| {
+    let mut found = 0;
+    // No iterator's closure: those are compiled without the feature, and called.
+    for part in block.as_chunks::<GROUP>().0.iter().rev() {
         let equal = _mm_cmpeq_epi8(vector(u128::from_le_bytes(*part)), comma);
-        found << GROUP | u64::from(_mm_movemask_epi8(equal).cast_unsigned())
-    })
+        found = found << GROUP | u64::from(_mm_movemask_epi8(equal).cast_unsigned());
+    }
+    found
 }
 
+/// Where the digits of four numbers go, by which of them have tens (four bits) and which have
+/// hundreds (the next four). Nonsense has no shuffle.
+static GAPS: LazyLock<[u128; 256]> = LazyLock::new(|| {
+    let mut table = [0; 256];
+    for number in 0..81 {
+        let lengths = [number / 27, number / 9 % 3, number / 3 % 3, number % 3];
+        let (mut slot, mut shuffle, mut position) = (0_usize, 0_u128, 0_u32);
+        for (lane, tens) in (0..4_u32).zip(lengths) {
+            slot |= usize::from(tens > 0) << lane | usize::from(tens > 1) << (lane + 4);
+            for column in 2 - tens..4 {
+                shuffle |= u128::from(4 * lane + column) << (8 * position);
+                position += 1;
+            }
+        }
+        if let Some(place) = table.get_mut(slot) {
+            *place = shuffle;
+        }
+    }
+    table
+});
+
+/// Writes numbers with a comma behind each, as far as there are sixteen at a time. Returns how many
+/// bytes were read, and how many characters written.
+#[target_feature(enable = "ssse3")]
+pub(super) fn write(bytes: &[u8], text: &mut [u8]) -> (usize, usize) {
+    let gaps = &*GAPS;
+    let zero = _mm_setzero_si128();
+    let mut length = 0;
+    let mut used = 0;
+    for block in bytes.as_chunks::<GROUP>().0 {
+        let values = vector(u128::from_le_bytes(*block));
+        let tens = at_least(values, 10);
+        let hundreds = at_least(values, 100);
+        let (low, high) = (
+            _mm_unpacklo_epi8(values, zero),
+            _mm_unpackhi_epi8(values, zero),
+        );
+        let ([a, b], [c, d]) = (columns(low), columns(high));
+        for (lane, digits) in [a, b, c, d].into_iter().enumerate() {
+            let slot = (tens >> (4 * lane) & 15 | (hundreds >> (4 * lane) & 15) << 4) as u8;
+            let shuffle = gaps.get(usize::from(slot)).copied().unwrap_or_default();
+            let closed = _mm_shuffle_epi8(digits, vector(shuffle));
+            let Some(place) = text.get_mut(length..length + GROUP) else {
+                return (used, length);
+            };
+            place.copy_from_slice(&number(closed).to_le_bytes());
+            // A digit and a comma each, and what the bits say.
+            length += 8 + slot.count_ones() as usize;
+        }
+        used += GROUP;
+    }
+    (used, length)
+}
+
+/// Which values are at least that large, as bits.
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn at_least(values: __m128i, least: u8) -> u32 {
+    let least = _mm_set1_epi8(least.cast_signed());
+    let found = _mm_cmpeq_epi8(_mm_max_epu8(values, least), values);
+    _mm_movemask_epi8(found).cast_unsigned()
+}
+
+/// Eight values of up to 255 in decimal, each as three digits and a comma.
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn columns(values: __m128i) -> [__m128i; 2] {
+    // Division by 100 and by 10: the factors are exact for these ranges.
+    let hundreds = _mm_srli_epi16(_mm_mullo_epi16(values, _mm_set1_epi16(41)), 12);
+    let rest = _mm_sub_epi16(values, _mm_mullo_epi16(hundreds, _mm_set1_epi16(100)));
+    let tens = _mm_srli_epi16(_mm_mullo_epi16(rest, _mm_set1_epi16(103)), 10);
+    let ones = _mm_sub_epi16(rest, _mm_mullo_epi16(tens, _mm_set1_epi16(10)));
+    let zeros = _mm_set1_epi16(i16::from_le_bytes([b'0', b'0']));
+    let front = _mm_add_epi16(_mm_or_si128(hundreds, _mm_slli_epi16(tens, 8)), zeros);
+    let back = _mm_add_epi16(ones, _mm_set1_epi16(i16::from_le_bytes([b'0', b','])));
+    [
+        _mm_unpacklo_epi16(front, back),
+        _mm_unpackhi_epi16(front, back),
+    ]
+}
+
+#[inline]
 #[target_feature(enable = "ssse3")]
 fn vector(bytes: u128) -> __m128i {
     let (high, low) = ((bytes >> 64) as u64, bytes as u64);
     _mm_set_epi64x(high.cast_signed(), low.cast_signed())
 }
 
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn number(vector: __m128i) -> u128 {
+    let low = _mm_cvtsi128_si64(vector).cast_unsigned();
+    let high = _mm_cvtsi128_si64(_mm_unpackhi_epi64(vector, vector)).cast_unsigned();
+    u128::from(high) << 64 | u128::from(low)
+}
+
+#[inline]
 fn without_first(bits: u32) -> u32 {
     bits & bits.wrapping_sub(1)
 }
