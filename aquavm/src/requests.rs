@@ -1,8 +1,8 @@
 //! Call requests: as values for Rust hosts, or as the bytes of the interpreter interface.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::Deserialize;
 
 use crate::{
     json::messagepack::{write_array_header, write_map_header, write_str, write_unsigned},
@@ -244,43 +244,27 @@ pub fn decode_call_requests(bytes: &[u8]) -> Result<BTreeMap<u32, CallRequest>, 
 /// Call results in the bytes of the interpreter interface.
 ///
 /// # Errors
-/// What is wrong with the bytes.
+/// What is wrong with the bytes; a call id that is no number, which [`invoke`](crate::invoke) takes
+/// for one that nobody waits for.
 pub fn decode_call_results(bytes: &[u8]) -> Result<CallResults, String> {
-    let body = strip_prefix(bytes)?;
-    let results: BTreeMap<CallId, CallResult> =
-        rmp_serde::from_slice(body).map_err(|error| format!("Format({error:?})"))?;
-    Ok(results
-        .into_iter()
-        .map(|(CallId(id), result)| (id, result))
-        .collect())
+    let results = decode_named_results(bytes)?.into_iter();
+    let numbered = results.map(|(id, result)| match call_id(&id) {
+        Some(id) => Ok((id, result)),
+        None => Err(format!("call id {id:?} is not a decimal number of 32 bits")),
+    });
+    numbered.collect()
 }
 
-/// A call id, which travels as a decimal text.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct CallId(u32);
+/// Call results by the texts of their call ids.
+pub(crate) fn decode_named_results(bytes: &[u8]) -> Result<BTreeMap<String, CallResult>, String> {
+    let body = strip_prefix(bytes)?;
+    rmp_serde::from_slice(body).map_err(|error| format!("Format({error:?})"))
+}
 
-impl<'de> Deserialize<'de> for CallId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = CallId;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CallId, E> {
-                text.parse().map(CallId).map_err(|_| {
-                    E::custom(format_args!(
-                        "call id {text:?} is not a decimal number of 32 bits"
-                    ))
-                })
-            }
-        }
-
-        deserializer.deserialize_str(Text)
-    }
+/// A call id as it travels: in decimal, and in no other form of the same number.
+pub(crate) fn call_id(text: &str) -> Option<u32> {
+    let canonical = !text.starts_with(['+', '0']) || text == "0";
+    text.parse().ok().filter(|_| canonical)
 }
 
 /// Call results as the bytes of the interpreter interface.
@@ -340,6 +324,13 @@ mod tests {
         assert_eq!(
             decode_call_results(&encode_call_results(&results)).unwrap(),
             results
+        );
+        for id in ["x", "+7", "07", "4294967296", "-1", ""] {
+            assert_eq!(call_id(id), None, "{id}");
+        }
+        assert_eq!(
+            (call_id("0"), call_id("4294967295")),
+            (Some(0), Some(u32::MAX))
         );
         assert_eq!(encode_call_results(&CallResults::new()), [0x81, 0x04, 0x80]);
         for bytes in [

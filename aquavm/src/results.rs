@@ -2,13 +2,18 @@
 
 use std::{borrow::Cow, cell::Cell};
 
-use crate::{outcome::CallResults, requests::decode_call_results};
+use crate::{
+    outcome::{CallResult, CallResults},
+    requests::{call_id, decode_named_results},
+};
 
 /// Results by call id.
 #[derive(Debug, Default)]
 pub(crate) struct Answers<'r> {
     /// Ascending ids.
     answers: Vec<Answer<'r>>,
+    /// Results under names that are no ids: nobody can wait for them.
+    strangers: Vec<(String, CallResult)>,
 }
 
 /// What a service answered.
@@ -23,16 +28,24 @@ pub(crate) struct Answer<'r> {
 impl<'r> Answers<'r> {
     /// Reads the bytes of the interpreter interface.
     pub(crate) fn decode(bytes: &'r [u8]) -> Result<Self, String> {
-        match Reader(bytes).answers() {
-            Some(answers) => Ok(Self { answers }),
-            // Another encoding of the same, or an error that is to be named.
-            None => decode_call_results(bytes).map(|results| Self {
-                answers: results
-                    .into_iter()
-                    .map(|(id, result)| Answer::new(id, result.ret_code, result.result.into()))
-                    .collect(),
-            }),
+        let mut results = Self::default();
+        if let Some(answers) = Reader(bytes).answers() {
+            results.answers = answers;
+            return Ok(results);
         }
+        // Another encoding of the same, or an error that is to be named.
+        for (name, result) in decode_named_results(bytes)? {
+            match call_id(&name) {
+                Some(id) => {
+                    let answer = Answer::new(id, result.ret_code, result.result.into());
+                    results.answers.push(answer);
+                }
+                None => results.strangers.push((name, result)),
+            }
+        }
+        // Names were in the order of texts.
+        results.answers.sort_unstable_by_key(|answer| answer.id);
+        Ok(results)
     }
 
     /// The result of a call, where it is there and was not taken before.
@@ -42,13 +55,25 @@ impl<'r> Answers<'r> {
         (!answer.taken.replace(true)).then_some(answer)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Answer<'r>> {
-        self.answers.iter()
+    /// Length of the longest result in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        let answers = self.answers.iter().map(|answer| answer.result.len());
+        let strangers = self.strangers.iter().map(|(_, result)| result.result.len());
+        answers.chain(strangers).max().unwrap_or_default()
     }
 
-    /// The results that nobody took.
-    pub(crate) fn unused(&self) -> impl Iterator<Item = &Answer<'r>> {
-        self.iter().filter(|answer| !answer.taken.get())
+    /// The results that nobody took: id, code, result.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = (Cow<'_, str>, i32, &str)> {
+        let waiting = self.answers.iter().filter(|answer| !answer.taken.get());
+        let waiting = waiting.map(|answer| {
+            let id = Cow::Owned(answer.id.to_string());
+            (id, answer.ret_code, &*answer.result)
+        });
+        let strangers = self.strangers.iter();
+        waiting.chain(strangers.map(|(name, result)| {
+            let result_text = result.result.as_str();
+            (Cow::Borrowed(name.as_str()), result.ret_code, result_text)
+        }))
     }
 }
 
@@ -58,7 +83,10 @@ impl<'r> From<&'r CallResults> for Answers<'r> {
             .iter()
             .map(|(id, result)| Answer::new(*id, result.ret_code, result.result.as_str().into()))
             .collect();
-        Self { answers }
+        Self {
+            answers,
+            strangers: Vec::new(),
+        }
     }
 }
 
@@ -87,7 +115,7 @@ impl<'r> Reader<'r> {
         let count = self.map()?;
         let mut answers = Vec::with_capacity((count as usize).min(self.0.len() / MIN_ENTRY));
         for _ in 0..count {
-            let id = self.text()?.parse().ok()?;
+            let id = call_id(self.text()?)?;
             let (2, "ret_code") = (self.map()?, self.text()?) else {
                 return None;
             };
@@ -154,7 +182,7 @@ mod tests {
     use crate::{CallResult, encode_call_results};
 
     fn read(answers: &Answers<'_>) -> CallResults {
-        let results = answers.iter().map(|answer| {
+        let results = answers.answers.iter().map(|answer| {
             let result = CallResult {
                 ret_code: answer.ret_code,
                 result: answer.result.clone().into_owned(),
@@ -229,7 +257,20 @@ mod tests {
         assert!(answers.take(4).is_none());
         assert_eq!(answers.take(9).unwrap().result, "2");
         assert!(answers.take(9).is_none());
-        let unused: Vec<u32> = answers.unused().map(|answer| answer.id).collect();
-        assert_eq!(unused, [3]);
+        let unused: Vec<_> = answers.unused().collect();
+        assert_eq!(unused, [("3".into(), 0, "1")]);
+    }
+
+    #[test]
+    fn names_that_are_no_ids_are_left_over() {
+        let entry = |name: &str| {
+            let name = [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
+            [&name, &b"\x82\xa8ret_code\x05\xa6result\xa1_"[..]].concat()
+        };
+        let bytes = [&b"\x81\x04\x83"[..], &entry("10"), &entry("x"), &entry("9")].concat();
+        let answers = Answers::decode(&bytes).unwrap();
+        assert!(answers.take(9).is_some() && answers.take(10).is_some());
+        let unused: Vec<_> = answers.unused().collect();
+        assert_eq!(unused, [("x".into(), 5, "_")]);
     }
 }

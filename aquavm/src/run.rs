@@ -1,6 +1,10 @@
 //! One run, from bytes to bytes.
 
-use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 use bumpalo::Bump;
 use particle::{
@@ -17,7 +21,7 @@ use crate::{
     outcome::{CallRequest, CallResults, LimitFlags, Outcome},
     parameters::{Key, RunParameters},
     requests::{RequestBytes, RequestSink},
-    results::{Answer, Answers},
+    results::Answers,
     script::{Program, Script},
     vm::{self, Abort, Inputs},
 };
@@ -231,10 +235,7 @@ impl Run<'_> {
         let script = script()?;
         let results = results()?;
         let limit = parameters.limits.call_result;
-        if results
-            .iter()
-            .any(|result| result.result.len() as u64 > limit)
-        {
+        if results.longest() as u64 > limit {
             flags.call_result = true;
             if parameters.limits.hard {
                 return Err(PreparationError::CallResultSize { limit }.into());
@@ -455,15 +456,14 @@ fn merge_stores<'a>(stores: &mut CidInfo<'a>, newer: CidInfo<'a>) {
 }
 
 /// Readable form of results that no call waits for.
-fn dump_results<'a>(unused: impl Iterator<Item = &'a Answer<'a>>) -> String {
+fn dump_results<'a>(unused: impl Iterator<Item = (Cow<'a, str>, i32, &'a str)>) -> String {
     let mut text = String::from("{");
-    for (index, answer) in unused.enumerate() {
+    for (index, (id, ret_code, result)) in unused.enumerate() {
         if index > 0 {
             text.push_str(", ");
         }
         text.push_str(&format!(
-            "\"{}\": CallServiceResult {{ ret_code: {}, result: {:?} }}",
-            answer.id, answer.ret_code, answer.result
+            "{id:?}: CallServiceResult {{ ret_code: {ret_code}, result: {result:?} }}"
         ));
     }
     text.push('}');

@@ -54,7 +54,9 @@ pub fn call_results(input: &[u8]) {
         data,
     } = &*WAITING;
     let outcome = invoke_script(script, data, &[], parameters, input);
+    let no_id = |error: &String| error.contains("is not a decimal number");
     let expected: &[i64] = match results {
+        None if decoded.as_ref().is_err_and(no_id) => &[10_000, 10_007, 30_000],
         None => &[5],
         Some(results) if results.keys().any(|id| *id != 1) => &[10_000, 10_007, 30_000],
         Some(_) => &[0, 10_000, 10_007],

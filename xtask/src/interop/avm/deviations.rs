@@ -55,15 +55,6 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
             broken && same_but_signatures(ours, theirs).unwrap_or_default()
         },
     },
-    Deviation {
-        source: "particle-data 8.6",
-        what: "a call id of a result is no number: it reports an unused result, we refuse the results",
-        applies: |call, ours, theirs| {
-            let no_number = aquavm::decode_call_results(&call.results)
-                .is_err_and(|error| error.contains("is not a decimal number"));
-            no_number && ours.ret_code == 5 && code(theirs) == Some(30_000)
-        },
-    },
 ];
 
 /// Whether a canon map has a key twice, once as a number and once as a text.
@@ -96,13 +87,6 @@ fn same_but_signatures(ours: &Outcome<Vec<u8>>, theirs: &Ended) -> Option<bool> 
         Some((data, outcome.ret_code, requests, outcome.next_peers.clone()))
     };
     Some(without(ours)? == without(theirs)?)
-}
-
-fn code(ended: &Ended) -> Option<i64> {
-    match ended {
-        Ended::Outcome(outcome) => Some(outcome.ret_code),
-        Ended::Trapped(_) => None,
-    }
 }
 
 /// The deviation that explains a difference.
