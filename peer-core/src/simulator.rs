@@ -34,7 +34,9 @@
 //! assert_eq!(*answers.lock().unwrap(), [r#"["hello",1]"#]);
 //! ```
 
+mod adversary;
 mod fabric;
+mod invariants;
 mod node;
 mod random;
 mod snapshot;
@@ -43,7 +45,9 @@ mod tests;
 mod time;
 
 pub use self::{
+    adversary::Adversary,
     fabric::Link,
+    invariants::Violation,
     node::PeerOptions,
     random::Random,
     snapshot::{ParticleSnapshot, PeerSnapshot, Snapshot},
@@ -61,6 +65,7 @@ use particle::{Particle, PeerId, Signature};
 
 use self::{
     fabric::{Fabric, Fate, lock},
+    invariants::Ledger,
     node::Node,
     time::{CallFuture, VirtualClock, Woken},
 };
@@ -95,6 +100,7 @@ pub struct Simulator {
     woken: Woken,
     recording: bool,
     events: Vec<(SimPeer, Event)>,
+    ledger: Arc<Ledger>,
     totals: Totals,
 }
 
@@ -182,6 +188,7 @@ impl Simulator {
             woken: Woken::default(),
             recording: false,
             events: Vec::new(),
+            ledger: Arc::default(),
             totals: Totals::default(),
         }
     }
@@ -195,7 +202,8 @@ impl Simulator {
             fabric: self.fabric.clone(),
             own: index,
         };
-        let node = Node::new(options, own_seed, view, self.clock.clone(), &self.scripts);
+        let mut node = Node::new(options, own_seed, view, self.clock.clone(), &self.scripts);
+        node.watch(&self.ledger);
         lock(&self.fabric).add(&node.peer_id(), node.relay().map(|relay| relay.0));
         self.by_id.insert(node.peer_id(), index);
         self.nodes.push(node);
@@ -240,6 +248,11 @@ impl Simulator {
     /// Keeps the events of all engines from now on.
     pub fn record_events(&mut self) {
         self.recording = true;
+    }
+
+    /// Keeps what every call returns from now on, for [`Simulator::violations`].
+    pub fn record_calls(&mut self) {
+        invariants::lock(&self.ledger).get_or_insert_default();
     }
 
     /// Takes the events that were kept.
@@ -358,10 +371,20 @@ impl Simulator {
         }
     }
 
-    /// Replaces what a peer sends. Nothing makes it honest again.
+    /// Replaces what a peer sends; with `None`, it sends what it should again. It no longer counts
+    /// as honest, whatever comes later.
     pub fn tamper(&mut self, peer: SimPeer, tamper: Option<Tamper>) {
         if let Some(node) = self.nodes.get_mut(peer.0) {
+            node.honest &= tamper.is_none();
             node.tamper = tamper;
+        }
+    }
+
+    /// Makes a peer cheat.
+    pub fn corrupt(&mut self, peer: SimPeer, adversary: Adversary) {
+        if let Some(node) = self.nodes.get(peer.0) {
+            let tamper = adversary.tamper(node.key().clone());
+            self.tamper(peer, Some(tamper));
         }
     }
 

@@ -5,7 +5,12 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use particle::{KeyPair, PeerId};
 
-use super::{SimPeer, Tamper, fabric::View, time::VirtualClock};
+use super::{
+    SimPeer, Tamper,
+    fabric::View,
+    invariants::{Ledger, Witness},
+    time::VirtualClock,
+};
 use crate::{
     builtins::Builtins,
     config::EngineLimits,
@@ -100,6 +105,8 @@ pub(super) struct Node {
     pub(super) life: u64,
     pub(super) delay_ms: u64,
     pub(super) tamper: Option<Tamper>,
+    /// Whether the peer never sent anything but what its engine wanted to send.
+    pub(super) honest: bool,
     /// The deadline that the simulator knows of.
     pub(super) deadline_ms: Option<u64>,
 }
@@ -132,10 +139,19 @@ impl Node {
             life: 0,
             delay_ms: 0,
             tamper: None,
+            honest: true,
             deadline_ms: None,
         };
         node.restart(scripts);
         node
+    }
+
+    /// Notes in `ledger` what the peer's functions return.
+    pub(super) fn watch(&mut self, ledger: &Arc<Ledger>) {
+        self.host = Arc::new(Witness {
+            host: self.host.clone(),
+            ledger: ledger.clone(),
+        });
     }
 
     pub(super) fn name(&self) -> &str {
@@ -152,6 +168,10 @@ impl Node {
 
     pub(super) fn relay(&self) -> Option<SimPeer> {
         self.relay
+    }
+
+    pub(super) fn limits(&self) -> &EngineLimits {
+        &self.limits
     }
 
     pub(super) fn host(&self) -> &Arc<dyn FunctionHost> {

@@ -1,5 +1,8 @@
 //! Small networks, each showing one verb of the simulator.
 
+mod adversaries;
+mod topology;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
