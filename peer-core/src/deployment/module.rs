@@ -488,7 +488,7 @@ mod tests {
         assert_eq!(record.binaries["curl"], Path::new("/usr/bin/curl"));
         // A host of developers has programs for everybody, and the host itself needs no list.
         let binaries: BTreeMap<String, PathBuf> = [("curl".to_owned(), "/bin/curl".into())].into();
-        let (_folder, unlisted) = self::modules(&[]);
+        let (_folder, unlisted) = modules(&[]);
         assert_eq!(unlisted.add_own("curl", &bytes, &binaries).unwrap(), cid);
         assert!(unlisted.add_own("curl", &bytes, &BTreeMap::new()).is_err());
         let unlisted = unlisted.with_unlisted(Some(binaries.clone()));

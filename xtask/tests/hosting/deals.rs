@@ -28,7 +28,7 @@ const DEAL: Address = Address([7; 20]);
 /// A spell of the definition: tells what it was given.
 const TICKER: &str = r#"
     (seq
-        (call %init_peer_id% ("getDataSrv" "word") [] word)
+        (call %init_peer_id% ("getDataSrv" "w_word") [] word)
         (seq
             (call %init_peer_id% ("json" "obj") ["told" word] response)
             (call %init_peer_id% ("callbackSrv" "response") [response])))"#;
@@ -43,7 +43,8 @@ fn add(store: &Path, content: &[u8]) -> String {
 /// A definition of a worker with one service and one spell.
 fn define(store: &Path, module: &str, wasm: &[u8], word: &str) -> String {
     let config = json!(TriggerConfig::periodic(60)).to_string();
-    let init_args = json!({ "word": word }).to_string();
+    // Other spells of a worker may change what begins with `w_`, and nothing else.
+    let init_args = json!({ "w_word": word }).to_string();
     let definition = json!({
         "services": [{
             "name": "service",
@@ -166,8 +167,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
     // Another definition: another service under the name, and the spell has other data.
     let second = define(&store, "parrot", PARROT, "second");
     chain.set_deals(deal(&second, DealStatus::Active));
-    rig.advance(PERIOD);
-    until("the service is replaced", async || {
+    rig.until_moving(PERIOD, "the service is replaced", async || {
         let id = rig
             .ask(
                 &stranger(),
@@ -188,11 +188,12 @@ async fn a_deal_becomes_a_worker_and_goes() {
         )
         .await;
     assert!(reason(gone).contains("not found"));
-    until("the spell of the worker has other data", async || {
-        rig.advance(Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        (told(&rig, worker).await == Some(json!("second"))).then_some(())
-    })
+    let minute = Duration::from_secs(60);
+    rig.until_moving(
+        minute,
+        "the spell of the worker has other data",
+        async || (told(&rig, worker).await == Some(json!("second"))).then_some(()),
+    )
     .await;
 
     // A deal that is short of money rests, and comes back.
@@ -205,8 +206,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
         (DealStatus::SmallBalance, true),
     ] {
         chain.set_deals(deal(&second, status));
-        rig.advance(PERIOD);
-        until("the deal is followed", async || {
+        rig.until_moving(PERIOD, "the deal is followed", async || {
             (active().await == expected).then_some(())
         })
         .await;
@@ -214,9 +214,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
 
     // A deal that is gone leaves nothing.
     chain.set_deals(Vec::new());
-    until("the worker is gone", async || {
-        rig.advance(PERIOD);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    rig.until_moving(PERIOD, "the worker is gone", async || {
         let workers = rig.at_host("worker.list", &[]).await;
         (workers == json!([])).then_some(())
     })

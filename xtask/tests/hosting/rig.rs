@@ -337,6 +337,28 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
+impl Rig {
+    /// Waits for something that happens by the clock, which is moved on now and then: whatever is
+    /// under way has time to end in between.
+    pub(crate) async fn until_moving<T>(
+        &self,
+        by: Duration,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        const PAUSE: Duration = Duration::from_secs(15);
+        let mut moved = None;
+        until(what, async || {
+            if moved.is_none_or(|at: std::time::Instant| at.elapsed() > PAUSE) {
+                self.advance(by);
+                moved = Some(std::time::Instant::now());
+            }
+            look().await
+        })
+        .await
+    }
+}
+
 /// The text of a failed call, without what the state machine says around it.
 pub(crate) fn reason(answer: Result<Value, String>) -> String {
     let text = answer.unwrap_err();
