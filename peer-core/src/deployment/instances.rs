@@ -214,6 +214,18 @@ impl Inner {
         }
     }
 
+    /// Brings the files that a service has at its top to the disk.
+    pub(super) fn sync_files(&self, id: &str) -> io::Result<()> {
+        let folder = self.files(id).lasting;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::File::open(entry.path())?.sync_all()?;
+            }
+        }
+        fs::File::open(folder)?.sync_all()
+    }
+
     /// Gives a service a further name, which moves to it where another had it.
     pub(super) fn add_alias(
         &self,

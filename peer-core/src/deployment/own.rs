@@ -113,11 +113,12 @@ impl Deployment {
                 let updated = async {
                     inner.set_content(host, &there.id, &new).await?;
                     let set = inner.set_trigger(host, &there.id, new.config).await;
-                    set.map_err(|error| error.to_string())
+                    set.map_err(Failure::from)
                 };
                 match updated.await {
                     Ok(()) => return Ok(()),
-                    Err(reason) => {
+                    Err(failure) => {
+                        let reason = failure.into_text();
                         tracing::warn!(alias, reason, "a spell of the host is made anew");
                         spell::remove(inner, host, &there.id).await?;
                     }

@@ -139,16 +139,27 @@ impl Inner {
 
     /// Sets script and data of a spell.
     pub(crate) async fn set_content(
-        &self,
+        self: &Arc<Self>,
         scope: PeerId,
         id: &str,
         spell: &NewSpell,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let spell_id = spell_id(scope, id);
         let service = self.spells.service(&spell_id);
         let text = |error: crate::spells::SpellError| error.to_string();
         service.set_script(&spell.script).await.map_err(text)?;
-        service.set_json_fields(&spell.data).await.map_err(text)
+        service.set_json_fields(&spell.data).await.map_err(text)?;
+        // The module syncs its database, but not the script.
+        let id = id.to_owned();
+        let synced = self
+            .run_blocking(move |inner| inner.sync_files(&id))
+            .await?;
+        Ok(synced.map_err(|error| {
+            format!(
+                "the files of spell {} are not on disk: {error}",
+                spell_id.id
+            )
+        })?)
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use particle::PeerId;
 
-use super::{Inner, instances::spell_id};
+use super::{DeploymentError, Inner, instances::spell_id};
 use crate::{
     builtins::{Answer, Failure, value},
     host::{FunctionCall, FunctionOutcome},
     services::WORKER_SPELL,
     spells::{self, TriggerConfig},
-    store::Durability,
+    store::{Change, Durability, StoreError},
     workers::{UnitId, Worker, WorkerError},
 };
 
@@ -171,7 +171,7 @@ impl Inner {
         scope: PeerId,
         spell: &str,
         config: TriggerConfig,
-    ) -> Result<(), super::DeploymentError> {
+    ) -> Result<(), DeploymentError> {
         let spell = spell_id(scope, spell);
         self.spells
             .service(&spell)
@@ -181,14 +181,24 @@ impl Inner {
             true => spells::forget(&spell),
             false => spells::keep(&spell, &config)?,
         };
-        let kept = self.run_blocking(move |inner| inner.store.apply(&[change], Durability::Disk));
-        let kept = kept.await;
-        kept.unwrap_or_else(|_| {
-            Err(crate::store::StoreError::Write {
-                source: "the thread of the store died".into(),
-            })
-        })?;
-        self.spells.subscribe(spell, config);
+        self.apply(change).await?;
+        self.spells.subscribe(spell.clone(), config);
+        if self.services.view(scope, &spell.id, "").is_none() {
+            // Removed meanwhile.
+            self.spells.unsubscribe(&spell);
+            self.apply(spells::forget(&spell)).await?;
+        }
         Ok(())
+    }
+
+    async fn apply(self: &Arc<Self>, change: Change) -> Result<(), StoreError> {
+        let applied =
+            self.run_blocking(move |inner| inner.store.apply(&[change], Durability::Disk));
+        let applied = applied.await;
+        applied.unwrap_or_else(|_| {
+            Err(StoreError::Write {
+                source: "the thread that writes died".into(),
+            })
+        })
     }
 }

@@ -130,8 +130,12 @@ impl Spells {
         let key = self.parts.workers.key(spell.scope);
         let key = key.ok_or("its worker is gone")?;
         let service = self.service(&spell);
-        let counter = service.get_u32("hw_counter").await.map_err(text)?;
-        let counter = counter.unwrap_or(0);
+        let counter = service.get_u32("hw_counter").await;
+        if let Err(SpellError::NotFound { .. }) = &counter {
+            // It was removed, or not brought back: nothing changes until the next start.
+            self.unsubscribe(&spell);
+        }
+        let counter = counter.map_err(text)?.unwrap_or(0);
         let next = counter.wrapping_add(1);
         service.set_u32("hw_counter", next).await.map_err(text)?;
         let script = service.script().await.map_err(text)?;
