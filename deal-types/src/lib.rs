@@ -28,6 +28,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`abi`] | the binary interface of contracts: types, values, codec |
+//! | [`chain`] | what a peer asks of the chain, as a trait |
 //! | [`contract`] | every event, call and error of the contracts as a struct |
 //! | [`market`] | what the contracts keep |
 //! | [`unixfs`] | files as content-addressed blocks |
@@ -45,6 +46,7 @@
 //! is bounded by the length of its input.
 
 pub mod abi;
+pub mod chain;
 mod cid;
 pub mod contract;
 #[cfg(feature = "json")]

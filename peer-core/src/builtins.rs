@@ -23,6 +23,7 @@ use crate::{
     host::{
         ArgumentError, Arguments, FunctionCall, FunctionHost, FunctionOutcome, typed_error_text,
     },
+    services::{Services, spell_of_particle},
 };
 
 /// The builtin functions of a peer.
@@ -67,10 +68,12 @@ impl Default for NodeInfo {
 /// What a stranger is told who calls a protected function.
 const GUARDED: &str = "This function is only available to the host or worker spells";
 
-/// Who may call the protected functions: the host, and those named here.
+/// Who may call the protected functions: the host, those named here, and worker spells (§2.10 of
+/// the peer description).
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     managers: BTreeSet<PeerId>,
+    services: Option<Arc<Services>>,
 }
 
 impl Guard {
@@ -79,14 +82,31 @@ impl Guard {
     pub fn new(managers: impl IntoIterator<Item = PeerId>) -> Self {
         Self {
             managers: managers.into_iter().collect(),
+            services: None,
         }
     }
 
-    /// Whether the maker of the call's particle may call protected functions.
+    /// Lets particles of worker spells pass, which are among these services.
+    #[must_use]
+    pub fn with_services(mut self, services: Arc<Services>) -> Self {
+        self.services = Some(services);
+        self
+    }
+
+    /// Whether the call's particle may call protected functions.
     #[must_use]
     pub fn allows(&self, call: &FunctionCall) -> bool {
         let init_peer_id = call.particle.init_peer_id;
-        init_peer_id == call.host_id || self.is_manager(init_peer_id)
+        init_peer_id == call.host_id || self.is_manager(init_peer_id) || self.is_worker_spell(call)
+    }
+
+    /// Only a local scope has services, and only its key signs particles in its name.
+    fn is_worker_spell(&self, call: &FunctionCall) -> bool {
+        let particle = &call.particle;
+        match (&self.services, spell_of_particle(&particle.id)) {
+            (Some(services), Some(id)) => services.is_worker_spell(particle.init_peer_id, id),
+            _ => false,
+        }
     }
 
     /// Whether a peer is one of those named here.
@@ -198,6 +218,11 @@ impl Failure {
 
     pub(crate) fn into_outcome(self) -> FunctionOutcome {
         FunctionOutcome::error(&self.0)
+    }
+
+    #[cfg(feature = "marine")]
+    pub(crate) fn into_text(self) -> String {
+        self.0
     }
 }
 

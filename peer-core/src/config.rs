@@ -18,6 +18,7 @@ mod network;
 mod peer;
 mod services;
 mod suggest;
+mod system;
 mod units;
 
 pub use self::{
@@ -26,6 +27,10 @@ pub use self::{
     network::{KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig},
     peer::{BootstrapConfig, KeyFormat, KeyPairConfig, PeerConfig},
     services::{ModuleConfig, ServiceConfig},
+    system::{
+        AquaIpfsConfig, DeciderConfig, DevModeConfig, ModuleFile, RegistryConfig,
+        SystemServicesConfig, TrustGraphConfig,
+    },
     units::{ByteSize, HumanDuration, UnitError},
 };
 

@@ -1,18 +1,28 @@
-//! What others deploy on a peer: modules, blueprints, services, and the files of particles (§3.6 to
-//! §3.9, §4 and §5 of the peer description).
+//! What others deploy on a peer: modules, blueprints, services, workers, spells, and the files of
+//! particles (§3.6 to §3.15, §4 to §7 of the peer description).
 //!
-//! [`Deployment`] answers `dist`, `srv`, `vault`, `stat` and `sig`. What it acknowledged is on disk:
-//! services come back after a restart with their ids, aliases and files.
+//! [`Deployment`] answers `dist`, `srv`, `vault`, `stat`, `sig`, `worker`, `spell`, `vm`,
+//! `run-console`, `connector` and `subnet`, what particles of spells ask the host for, and keeps
+//! strangers from `aqua-ipfs`. What it acknowledged is on disk: all of it comes back after a restart
+//! with its ids, aliases and files.
 
 mod blueprint;
+mod chain;
 mod dist;
 mod files;
+mod gate;
+mod initiator;
+mod instances;
 mod module;
+mod own;
 mod sig;
+mod spell;
 mod srv;
 mod stat;
 mod vault;
+mod worker;
 
+pub(crate) use self::spell::NewSpell;
 pub use self::{
     blueprint::{Blueprint, BlueprintError},
     module::{ModuleDescription, ModuleRecord, ModuleStoreError, Modules, Pairs, WasiDescription},
@@ -22,34 +32,33 @@ pub use self::{
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use deal_types::chain::Chain;
 use futures::channel::oneshot;
 use particle::{KeyPair, PeerId};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use uuid::Uuid;
 
 use crate::{
     builtins::{Answer, Failure, Guard},
     clock::Clock,
-    config::EffectorConfig,
-    host::{FunctionCall, FunctionHost, FunctionOutcome},
-    records::{self, RecordError},
-    services::{
-        Blocking, Deployable, Marine, ServiceError, ServiceInfo, ServiceOptions, ServiceView,
-        Services,
-    },
-    store::{Change, Durability, Store, StoreError, Table},
+    config::{EffectorConfig, ModuleFile},
+    host::{FunctionCall, FunctionHost, FunctionOutcome, PeerScope},
+    records::RecordError,
+    services::{Blocking, Marine, ServiceError, ServiceOptions, Services},
+    spells::{SpellError, SpellParts, Spells},
+    store::{Store, StoreError},
+    workers::{CoresConfig, ScopeControl, WorkerError, Workers},
 };
 
-/// Keys of services in their table: this, the scope, a slash and the id.
-const SERVICE: &str = "service/";
-/// Keys of blueprints in the same table.
-const BLUEPRINT: &str = "blueprint/";
+/// Lifetime of the particles of spells.
+const SPELL_TTL: Duration = Duration::from_secs(120);
+/// How often worker spells of activated deals run, in seconds.
+const WORKER_PERIOD_SEC: u32 = 900;
 
 /// Where deployed things are kept, and what they get.
 #[derive(Clone, Debug)]
@@ -64,6 +73,17 @@ pub struct DeploymentConfig {
     pub memory_limit: Option<u64>,
     /// Time and queue of each service.
     pub options: ServiceOptions,
+    /// Programs for modules that are not on the list of effectors: the host belongs to developers,
+    /// and everybody may call `aqua-ipfs`.
+    pub dev_binaries: Option<BTreeMap<String, PathBuf>>,
+    /// The modules of the spell service, dependencies first; without them there are no spells.
+    pub spell_modules: Vec<ModuleFile>,
+    /// How cores are given to workers.
+    pub cores: CoresConfig,
+    /// How long particles of spells live.
+    pub spell_ttl: Duration,
+    /// How often the worker spell of an activated deal runs, in seconds.
+    pub worker_period_sec: u32,
 }
 
 /// What a deployment works with.
@@ -82,6 +102,8 @@ pub struct DeploymentParts {
     pub blocking: Arc<dyn Blocking>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The marketplace, where the host takes part in it.
+    pub chain: Option<Arc<dyn Chain>>,
 }
 
 /// Why something was not deployed, or not removed.
@@ -103,11 +125,24 @@ pub enum DeploymentError {
     #[error("{0}")]
     Create(String),
     /// No such service.
-    #[error("Service with id '{0}' not found on Host")]
-    NoService(String),
+    #[error("Service with id '{id}' not found on {scope}")]
+    NoService {
+        /// The id or alias.
+        id: String,
+        /// Where.
+        scope: PeerScope,
+    },
     /// No service has that name.
-    #[error("Service with alias '{0}' is not found on worker 'Host'")]
-    NoAlias(String),
+    #[error("Service with alias '{alias}' is not found on worker '{scope}'")]
+    NoAlias {
+        /// The alias.
+        alias: String,
+        /// Where.
+        scope: PeerScope,
+    },
+    /// An entry of the store whose key is none.
+    #[error("the entry '{0}' of the store names no service")]
+    Entry(String),
     /// The caller may not do that.
     #[error("Forbidden. User id '{user}' cannot call function '{function}': {reason}")]
     Forbidden {
@@ -124,6 +159,15 @@ pub enum DeploymentError {
     /// A name that is taken or reserved.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// Workers.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The service of a spell.
+    #[error(transparent)]
+    Spell(#[from] SpellError),
+    /// The host has no modules for spells.
+    #[error("spells are not available: the host has no modules of the spell service")]
+    NoSpells,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -136,15 +180,6 @@ impl From<DeploymentError> for Failure {
     fn from(error: DeploymentError) -> Self {
         Self::typed(&error)
     }
-}
-
-/// What is kept about a service.
-#[derive(Debug, Serialize, Deserialize)]
-struct ServiceRecord {
-    blueprint_id: String,
-    /// In base58.
-    owner: String,
-    is_spell: bool,
 }
 
 /// What others deployed on a host, and the functions by which they do.
@@ -164,13 +199,18 @@ struct Inner {
     guard: Guard,
     blocking: Arc<dyn Blocking>,
     clock: Arc<dyn Clock>,
+    workers: Arc<Workers>,
+    spells: Arc<Spells>,
+    /// The blueprint of spells, once the host has its modules.
+    spell_blueprint: OnceLock<String>,
+    chain: Option<Arc<dyn Chain>>,
 }
 
 impl Deployment {
     /// Opens what was deployed before: its services can be called when this returns, and are
     /// created when they are. Blocks.
     ///
-    /// A service that cannot be brought back is logged and left where it is.
+    /// A service or worker that cannot be brought back is logged and left where it is.
     ///
     /// # Errors
     /// A folder or a store that cannot be used.
@@ -191,23 +231,48 @@ impl Deployment {
         }
         let path = config.folder.join("modules");
         let modules = Modules::open(&path, parts.store.clone(), config.effectors.clone())
-            .map_err(folder(path))?;
+            .map_err(folder(path))?
+            .with_unlisted(config.dev_binaries.clone());
         let path = ephemeral.join("vault");
         let vault = Vault::open(&path, parts.key.clone()).map_err(folder(path))?;
         let vault = Arc::new(vault);
         let marine = parts.marine.with_vault(vault.clone(), parts.clock.clone());
+        let workers = Workers::open(
+            parts.key.clone(),
+            config.folder.join("keypairs"),
+            parts.store.clone(),
+            &config.cores,
+        )?;
+        let workers = Arc::new(workers);
+        let spells = Spells::open(SpellParts {
+            services: parts.services.clone(),
+            workers: workers.clone(),
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            host_id: parts.key.peer_id(),
+            ttl: config.spell_ttl,
+        })?;
         let inner = Inner {
             config,
             modules,
             vault,
             key: parts.key,
             marine,
+            guard: parts.guard.with_services(parts.services.clone()),
             services: parts.services,
             store: parts.store,
-            guard: parts.guard,
             blocking: parts.blocking,
             clock: parts.clock,
+            workers,
+            spells: Arc::new(spells),
+            spell_blueprint: OnceLock::new(),
+            chain: parts.chain,
         };
+        if !inner.config.spell_modules.is_empty() {
+            let modules = &inner.config.spell_modules;
+            let blueprint = inner.own_blueprint("spell", modules, &BTreeMap::new())?;
+            inner.spell_blueprint.get_or_init(|| blueprint);
+        }
         inner.restore()?;
         Ok(Self {
             inner: Arc::new(inner),
@@ -220,21 +285,52 @@ impl Deployment {
         &self.inner.vault
     }
 
+    /// The workers of the host.
+    #[must_use]
+    pub fn workers(&self) -> &Arc<Workers> {
+        &self.inner.workers
+    }
+
+    /// The spells of the host. Somebody has to [drive](Spells::drive) them.
+    #[must_use]
+    pub fn spells(&self) -> &Arc<Spells> {
+        &self.inner.spells
+    }
+
+    /// Connects workers and spells with the engine that runs their particles, to which the workers
+    /// of an earlier run were [added](crate::workers::Worker::join).
+    pub fn attach(&self, control: Arc<dyn ScopeControl>) {
+        self.inner.workers.attach(control);
+    }
+
     /// Runs what reads and writes files where that may block.
     async fn blocking(
         &self,
         call: &FunctionCall,
         answer: fn(&Inner, &FunctionCall) -> Answer,
     ) -> Answer {
+        let call = call.clone();
+        self.inner
+            .run_blocking(move |inner| answer(inner, &call))
+            .await?
+    }
+}
+
+impl Inner {
+    /// Does something where that may block.
+    async fn run_blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let (sender, receiver) = oneshot::channel();
-        let (inner, call) = (self.inner.clone(), call.clone());
-        self.inner.blocking.spawn(Box::new(move || {
+        let inner = self.clone();
+        self.blocking.spawn(Box::new(move || {
             // Whoever waited may have given up.
-            let _ = sender.send(answer(&inner, &call));
+            let _ = sender.send(job(&inner));
         }));
         receiver
             .await
-            .unwrap_or_else(|_| Err("the function died during the call".into()))
+            .map_err(|_| "the function died during the call".into())
     }
 }
 
@@ -251,12 +347,21 @@ impl fmt::Debug for Deployment {
 #[async_trait]
 impl FunctionHost for Deployment {
     async fn call(&self, call: &FunctionCall) -> FunctionOutcome {
+        let inner = &self.inner;
         let answer = match call.service_id.as_str() {
             "dist" => self.blocking(call, dist::call).await,
             "srv" => self.blocking(call, srv::call).await,
             "vault" => self.blocking(call, files::call).await,
-            "stat" => stat::call(&self.inner, call).await,
-            "sig" => sig::call(&self.inner, call),
+            "stat" => stat::call(inner, call).await,
+            "sig" => sig::call(inner, call),
+            "worker" => worker::call(inner, call).await,
+            "spell" => spell::call(inner, call).await,
+            "getDataSrv" | "errorHandlingSrv" | "callbackSrv" => initiator::call(inner, call).await,
+            "connector" => chain::connector(inner, call).await,
+            "subnet" => chain::subnet(inner, call).await,
+            "vm" => gate::vm(inner, call),
+            "aqua-ipfs" => gate::aqua_ipfs(inner, call),
+            "run-console" => gate::run_console(inner, call),
             _ => return FunctionOutcome::NotDefined,
         };
         answer.unwrap_or_else(Failure::into_outcome)
@@ -264,235 +369,26 @@ impl FunctionHost for Deployment {
 }
 
 impl DeploymentConfig {
+    /// Everything below this folder, and no restrictions beside the usual ones.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            effectors: BTreeMap::new(),
+            envs: BTreeMap::new(),
+            memory_limit: None,
+            options: ServiceOptions::default(),
+            dev_binaries: None,
+            spell_modules: Vec::new(),
+            cores: CoresConfig::default(),
+            spell_ttl: SPELL_TTL,
+            worker_period_sec: WORKER_PERIOD_SEC,
+        }
+    }
+
     fn ephemeral(&self) -> PathBuf {
         self.folder.join("ephemeral")
     }
-}
-
-impl Inner {
-    fn add_blueprint(&self, blueprint: &Blueprint) -> Result<String, DeploymentError> {
-        let id = blueprint.id();
-        let change = Change::put(
-            Table::Services,
-            blueprint_key(&id),
-            records::encode(blueprint)?,
-        );
-        self.store.apply(&[change], Durability::Disk)?;
-        Ok(id)
-    }
-
-    fn blueprint(&self, id: &str) -> Result<Blueprint, DeploymentError> {
-        let record = self.store.get(Table::Services, &blueprint_key(id))?;
-        let record = record.ok_or_else(|| DeploymentError::NoBlueprint(id.to_owned()))?;
-        Ok(records::decode(&record)?)
-    }
-
-    fn blueprints(&self) -> Result<Vec<Blueprint>, DeploymentError> {
-        let entries = self.store.scan(Table::Services, BLUEPRINT.as_bytes())?;
-        let decoded = entries.iter().map(|(_, record)| records::decode(record));
-        Ok(decoded.collect::<Result<_, _>>()?)
-    }
-
-    /// Creates a service; the result is its id.
-    fn create(
-        &self,
-        scope: PeerId,
-        owner: PeerId,
-        blueprint_id: &str,
-    ) -> Result<String, DeploymentError> {
-        let blueprint = self.blueprint(blueprint_id)?;
-        let id = Uuid::new_v4().to_string();
-        let config = self.service_config(scope, &id, &blueprint)?;
-        let factory = self.marine.factory(Deployable {
-            id: id.clone(),
-            owner,
-            config,
-        });
-        let created = factory.create().map_err(DeploymentError::Create);
-        let instance = created.inspect_err(|_| self.remove_files(&id))?;
-        let record = ServiceRecord {
-            blueprint_id: blueprint_id.to_owned(),
-            owner: owner.to_string(),
-            is_spell: false,
-        };
-        let change = Change::put(
-            Table::Services,
-            service_key(scope, &id),
-            records::encode(&record)?,
-        );
-        self.store.apply(&[change], Durability::Disk)?;
-        let info = ServiceInfo {
-            blueprint_id: blueprint_id.to_owned(),
-            owner: Some(owner),
-            is_spell: false,
-        };
-        let options = self.config.options.clone();
-        self.services
-            .add_of(scope, &id, factory, Some(instance), options, info)?;
-        Ok(id)
-    }
-
-    /// The runtime's configuration of a service; its directories are made.
-    fn service_config(
-        &self,
-        scope: PeerId,
-        id: &str,
-        blueprint: &Blueprint,
-    ) -> Result<marine_runtime::ServiceConfig, DeploymentError> {
-        let (storage, temporary) = self.folders(id);
-        let vault = self.vault.of_scope(scope);
-        let vault = vault.map_err(|source| DeploymentError::Folder {
-            path: PathBuf::from(VIRTUAL_ROOT),
-            source,
-        })?;
-        let mut modules = Vec::with_capacity(blueprint.dependencies.len());
-        for cid in &blueprint.dependencies {
-            let record = self.modules.record(cid)?;
-            let own = [storage.join(&record.name), temporary.join(&record.name)];
-            for path in &own {
-                let made = fs::create_dir_all(path);
-                made.map_err(|source| DeploymentError::Folder {
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-            let [own_storage, own_temporary] = own;
-            let folders = [
-                ("/storage", storage.clone()),
-                ("/storage/module", own_storage),
-                ("/tmp", temporary.clone()),
-                ("/tmp/module", own_temporary),
-                (VIRTUAL_ROOT, vault.clone()),
-            ];
-            let binaries = record.binaries.iter().map(|(name, path)| {
-                (
-                    name.clone(),
-                    marine_runtime::MountedBinary::new(path.clone()),
-                )
-            });
-            let path = self.modules.path(cid);
-            modules.push(marine_runtime::ModuleConfig {
-                logger_enabled: record.logger_enabled,
-                mapped_dirs: folders
-                    .into_iter()
-                    .map(|(name, path)| (name.to_owned(), path))
-                    .collect(),
-                unlisted_dirs: [VIRTUAL_ROOT.to_owned()].into(),
-                // Programs need the host's names of files.
-                expose_host_paths: !record.binaries.is_empty(),
-                mounted_binaries: binaries.collect(),
-                ..marine_runtime::ModuleConfig::from_file(record.name, path)
-            });
-        }
-        Ok(marine_runtime::ServiceConfig {
-            total_memory_limit: self.config.memory_limit,
-            working_dir: storage,
-            service_id: Some(id.to_owned()),
-            envs: self.config.envs.clone(),
-            recreate_after_trap: true,
-            ..marine_runtime::ServiceConfig::new(modules)
-        })
-    }
-
-    /// Where the files of a service are that stay, and those that go with the process.
-    fn folders(&self, id: &str) -> (PathBuf, PathBuf) {
-        let of = |folder: &Path| folder.join("workdir").join(id);
-        (of(&self.config.folder), of(&self.config.ephemeral()))
-    }
-
-    fn remove_files(&self, id: &str) {
-        let (storage, temporary) = self.folders(id);
-        for folder in [storage, temporary] {
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(folder = %folder.display(), %error, "files of a service stay");
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Gives a service a further name, which moves to it where another had it.
-    fn add_alias(&self, scope: PeerId, alias: &str, id: &str) -> Result<(), DeploymentError> {
-        self.services.add_alias(scope, alias, id)?;
-        let change = Change::put(Table::Aliases, alias_key(scope, alias), id);
-        self.store.apply(&[change], Durability::Disk)?;
-        Ok(())
-    }
-
-    /// Removes a service with its files and names.
-    fn remove(&self, scope: PeerId, service: &ServiceView) -> Result<(), DeploymentError> {
-        let mut changes = vec![Change::delete(
-            Table::Services,
-            service_key(scope, &service.id),
-        )];
-        let aliases = service.aliases.iter();
-        changes
-            .extend(aliases.map(|alias| Change::delete(Table::Aliases, alias_key(scope, alias))));
-        self.store.apply(&changes, Durability::Disk)?;
-        self.services.remove(scope, &service.id);
-        self.remove_files(&service.id);
-        Ok(())
-    }
-
-    /// Adds the services of the store.
-    fn restore(&self) -> Result<(), DeploymentError> {
-        for (key, record) in self.store.scan(Table::Services, SERVICE.as_bytes())? {
-            let key = String::from_utf8_lossy(&key).into_owned();
-            if let Err(error) = self.restore_service(&key, &record) {
-                tracing::error!(%key, %error, "a persisted service was not loaded");
-            }
-        }
-        for (key, id) in self.store.scan(Table::Aliases, b"")? {
-            let (key, id) = (String::from_utf8_lossy(&key), String::from_utf8_lossy(&id));
-            let Some((scope, alias)) = key.split_once('/') else {
-                continue;
-            };
-            let Ok(scope) = scope.parse() else { continue };
-            if let Err(error) = self.services.add_alias(scope, alias, &id) {
-                tracing::error!(%alias, %error, "a persisted alias was not loaded");
-            }
-        }
-        Ok(())
-    }
-
-    fn restore_service(&self, key: &str, record: &[u8]) -> Result<(), DeploymentError> {
-        let malformed = || DeploymentError::NoService(key.to_owned());
-        let (scope, id) = key
-            .strip_prefix(SERVICE)
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(malformed)?;
-        let scope: PeerId = scope.parse().map_err(|_| malformed())?;
-        let record: ServiceRecord = records::decode(record)?;
-        let owner: PeerId = record.owner.parse().map_err(|_| malformed())?;
-        let blueprint = self.blueprint(&record.blueprint_id)?;
-        let factory = self.marine.factory(Deployable {
-            id: id.to_owned(),
-            owner,
-            config: self.service_config(scope, id, &blueprint)?,
-        });
-        let info = ServiceInfo {
-            blueprint_id: record.blueprint_id,
-            owner: Some(owner),
-            is_spell: record.is_spell,
-        };
-        let options = self.config.options.clone();
-        self.services
-            .add_of(scope, id, factory, None, options, info)?;
-        Ok(())
-    }
-}
-
-fn blueprint_key(id: &str) -> Vec<u8> {
-    format!("{BLUEPRINT}{id}").into_bytes()
-}
-
-fn service_key(scope: PeerId, id: &str) -> Vec<u8> {
-    format!("{SERVICE}{scope}/{id}").into_bytes()
-}
-
-fn alias_key(scope: PeerId, alias: &str) -> Vec<u8> {
-    format!("{scope}/{alias}").into_bytes()
 }
 
 #[cfg(test)]

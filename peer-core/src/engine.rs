@@ -174,6 +174,8 @@ pub struct Engine {
 struct Scope {
     key: Arc<KeyPair>,
     active: bool,
+    /// Runs at a time.
+    max_parallel_runs: usize,
     /// Never iterated, so its order does not matter.
     by_signature: HashMap<Signature, ActorId>,
     ready: VecDeque<ActorId>,
@@ -204,7 +206,7 @@ impl Engine {
             managers: BTreeSet::new(),
             events: false,
             scripts: Arc::new(scripts),
-            scopes: BTreeMap::from([(host_id, Scope::new(key))]),
+            scopes: BTreeMap::from([(host_id, Scope::new(key, max_parallel_runs))]),
             actors: BTreeMap::new(),
             next_actor: 0,
             next_run: 0,
@@ -290,7 +292,19 @@ impl Engine {
     pub fn add_worker(&mut self, key: Arc<KeyPair>) {
         self.scopes
             .entry(key.peer_id())
-            .or_insert_with(|| Scope::new(key));
+            .or_insert_with(|| Scope::new(key, self.max_parallel_runs));
+    }
+
+    /// Sets how many runs a worker may have at a time, at least one and never more than the host;
+    /// true when it is known.
+    pub fn limit_worker_runs(&mut self, worker: &PeerId, runs: usize) -> bool {
+        match self.scopes.get_mut(worker) {
+            Some(scope) if *worker != self.host_id => {
+                scope.max_parallel_runs = runs.clamp(1, self.max_parallel_runs.max(1));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Activates or deactivates a worker; true when it is known.
@@ -443,10 +457,11 @@ impl fmt::Debug for Engine {
 }
 
 impl Scope {
-    fn new(key: Arc<KeyPair>) -> Self {
+    fn new(key: Arc<KeyPair>, max_parallel_runs: usize) -> Self {
         Self {
             key,
             active: true,
+            max_parallel_runs,
             by_signature: HashMap::new(),
             ready: VecDeque::new(),
             running: 0,

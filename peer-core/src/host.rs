@@ -18,11 +18,13 @@
 mod arguments;
 mod initiator;
 mod native;
+mod scope;
 
 pub use self::{
     arguments::{ArgumentError, Arguments},
     initiator::{Ending, Initiator},
     native::NativeFunctions,
+    scope::PeerScope,
 };
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
@@ -98,6 +100,12 @@ impl FunctionCall {
     #[must_use]
     pub fn arguments(&self) -> Arguments<'_> {
         Arguments::new(&self.arguments)
+    }
+
+    /// The scope that executes the call.
+    #[must_use]
+    pub fn scope(&self) -> PeerScope {
+        PeerScope::of(self.peer_id, self.host_id)
     }
 }
 

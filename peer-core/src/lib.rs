@@ -61,6 +61,8 @@
 #![forbid(unsafe_code)]
 
 pub mod builtins;
+#[cfg(feature = "marine")]
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
@@ -72,7 +74,13 @@ pub mod proof;
 pub mod records;
 pub mod services;
 pub mod simulator;
+#[cfg(feature = "marine")]
+pub mod spells;
 pub mod store;
+#[cfg(feature = "marine")]
+pub mod system;
+#[cfg(feature = "marine")]
+pub mod workers;
 
 #[cfg(feature = "network")]
 pub mod client;

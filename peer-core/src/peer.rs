@@ -28,6 +28,8 @@
 
 mod core;
 mod event;
+#[cfg(feature = "marine")]
+mod hosting;
 mod key;
 
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
@@ -45,12 +47,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{NetworkConfig, PeerConfig, ServiceConfig};
 use crate::connectivity::Connectivity;
 #[cfg(feature = "marine")]
-use crate::deployment::{Deployment, DeploymentConfig, DeploymentError, DeploymentParts};
+use crate::deployment::DeploymentError;
 use crate::engine::{Counters, Engine};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
 #[cfg(feature = "marine")]
-use crate::services::{Marine, MarineError, ServiceOptions, Services, TokioBlocking};
+use crate::services::MarineError;
 use crate::store::{Change, DiskStore, Durability, MemoryStore, Store, StoreError, Table};
 
 /// Why a peer did not start.
@@ -71,6 +73,14 @@ pub enum PeerError {
     #[cfg(feature = "marine")]
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    /// A system service cannot be deployed.
+    #[cfg(feature = "marine")]
+    #[error(transparent)]
+    System(#[from] crate::system::SystemError),
+    /// The cores for compute units.
+    #[cfg(feature = "marine")]
+    #[error("the configuration key `cpus_range`: {0}")]
+    Cores(#[from] crate::workers::CoreRangeError),
     /// The network was up, but a service was not created for lack of a thread.
     #[cfg(feature = "marine")]
     #[error("services were not created: {reason}")]
@@ -92,6 +102,8 @@ pub enum PeerError {
 #[derive(Clone)]
 pub struct Peer {
     core: Arc<Core>,
+    #[cfg(feature = "marine")]
+    hosting: Arc<hosting::Hosting>,
 }
 
 /// What a peer is made of.
@@ -106,6 +118,8 @@ pub struct PeerBuilder {
     store: Option<Arc<dyn Store>>,
     #[cfg(feature = "marine")]
     wasm: Option<marine_runtime::Engine>,
+    #[cfg(feature = "marine")]
+    chain: Option<Arc<dyn deal_types::chain::Chain>>,
 }
 
 impl Peer {
@@ -122,6 +136,8 @@ impl Peer {
             store: None,
             #[cfg(feature = "marine")]
             wasm: None,
+            #[cfg(feature = "marine")]
+            chain: None,
         }
     }
 
@@ -147,12 +163,24 @@ impl Peer {
 
     /// What the peer and its network count, by the name of the metric.
     pub fn metrics(&self) -> Vec<(String, u64)> {
-        self.core.metrics()
+        let metrics = self.core.metrics();
+        #[cfg(feature = "marine")]
+        let metrics = metrics.into_iter().chain(self.hosting.metrics()).collect();
+        metrics
+    }
+
+    /// What others deployed here, with its workers and spells; nothing for a peer without a folder.
+    #[cfg(feature = "marine")]
+    #[must_use]
+    pub fn deployment(&self) -> Option<&crate::deployment::Deployment> {
+        self.hosting.deployment()
     }
 
     /// Stops: listeners and connections are closed, calls under way are dropped, particles are
     /// forgotten. Idempotent.
     pub async fn stop(&self) {
+        #[cfg(feature = "marine")]
+        self.hosting.stop();
         self.core.stop().await;
     }
 }
@@ -222,6 +250,14 @@ impl PeerBuilder {
         self
     }
 
+    /// Sets the marketplace that the peer takes part in.
+    #[cfg(feature = "marine")]
+    #[must_use]
+    pub fn chain(mut self, chain: Arc<dyn deal_types::chain::Chain>) -> Self {
+        self.chain = Some(chain);
+        self
+    }
+
     /// Makes the peer a client: it sends particles to this relay only and does not listen.
     #[must_use]
     pub(crate) fn behind(mut self, relay: PeerId) -> Self {
@@ -244,16 +280,17 @@ impl PeerBuilder {
         };
         // Before anybody can reach the peer.
         #[cfg(feature = "marine")]
-        let hosting = hosting(
-            &key,
-            &managers,
-            &self.config,
-            self.wasm,
-            &self.clock,
-            &store,
-        );
+        let hosting = hosting::Hosting::open(hosting::Parts {
+            key: key.clone(),
+            managers: managers.clone(),
+            config: self.config.clone(),
+            engine: self.wasm,
+            clock: self.clock.clone(),
+            store: store.clone(),
+            chain: self.chain,
+        });
         #[cfg(feature = "marine")]
-        let (services, deployment) = hosting.await?;
+        let hosting = hosting.await?;
         let settings = self
             .network
             .clone()
@@ -273,21 +310,24 @@ impl PeerBuilder {
             },
             ..NodeInfo::default()
         };
+        let guard = Guard::new(managers.iter().copied());
+        #[cfg(feature = "marine")]
+        let guard = guard.with_services(hosting.services().clone());
         let builtins = Builtins::new(connectivity, self.clock.clone())
             .with_node_info(node)
-            .with_guard(Guard::new(managers.iter().copied()));
+            .with_guard(guard);
         let host = self
             .functions
             .into_iter()
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
         #[cfg(feature = "marine")]
-        let host = deployment.into_iter().fold(host, HostChain::with);
-        #[cfg(feature = "marine")]
-        let host = host.with(services);
+        let host = hosting.join(host);
         let mut engine = Engine::new(key, self.config.engine.clone()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
+        #[cfg(feature = "marine")]
+        hosting.join_workers(&mut engine);
         let parts = Parts {
             host: Arc::new(host),
             observers: self.observers,
@@ -297,7 +337,13 @@ impl PeerBuilder {
         };
         forget_particles(parts.store.as_ref())?;
         let core = Core::start(engine, network, received, parts);
-        Ok(Peer { core })
+        #[cfg(feature = "marine")]
+        let hosting = hosting.start(&core, &self.config).await?;
+        Ok(Peer {
+            core,
+            #[cfg(feature = "marine")]
+            hosting,
+        })
     }
 
     fn managers(&self) -> Result<Vec<PeerId>, PeerError> {
@@ -334,62 +380,4 @@ fn forget_particles(store: &dyn Store) -> Result<(), StoreError> {
         .map(|(key, _)| Change::delete(Table::Particles, key))
         .collect();
     store.apply(&changes, Durability::Later)
-}
-
-/// The Wasm services of a configuration, compiled on a thread that may compute, and what others
-/// deployed, where the peer has a folder for it.
-#[cfg(feature = "marine")]
-async fn hosting(
-    key: &Arc<KeyPair>,
-    managers: &[PeerId],
-    config: &PeerConfig,
-    engine: Option<marine_runtime::Engine>,
-    clock: &Arc<dyn Clock>,
-    store: &Arc<dyn Store>,
-) -> Result<(Arc<Services>, Option<Arc<dyn FunctionHost>>), PeerError> {
-    let blocking = Arc::new(TokioBlocking::new(tokio::runtime::Handle::current()));
-    let services = Services::new(blocking.clone(), clock.clone())
-        .with_history(config.max_builtin_metrics_storage_size);
-    let services = Arc::new(services);
-    if config.services.is_empty() && config.data_dir.is_none() {
-        return Ok((services, None));
-    }
-    let engine = engine.unwrap_or_else(|| {
-        let engine = marine_runtime::Engine::wasmer();
-        match &config.data_dir {
-            Some(folder) => engine.with_cache_folder(folder.join("code")),
-            None => engine,
-        }
-    });
-    let marine = Marine::new(engine, key.clone());
-    let deployment = config.data_dir.as_ref().map(|folder| {
-        let settings = DeploymentConfig {
-            folder: folder.clone(),
-            effectors: config.effectors.clone(),
-            envs: config.services_envs.clone(),
-            memory_limit: config.default_service_memory_limit.map(|limit| limit.0),
-            options: ServiceOptions::default(),
-        };
-        let parts = DeploymentParts {
-            key: key.clone(),
-            marine: marine.clone(),
-            services: services.clone(),
-            store: store.clone(),
-            guard: Guard::new(managers.iter().copied()),
-            blocking,
-            clock: clock.clone(),
-        };
-        (settings, parts)
-    });
-    let (created, configs) = (services.clone(), config.services.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        marine.create_all(&created, &configs)?;
-        let opened = deployment.map(|(settings, parts)| Deployment::open(settings, parts));
-        Ok::<_, PeerError>(opened.transpose()?)
-    });
-    let opened = opened.await.map_err(|error| PeerError::Interrupted {
-        reason: error.to_string(),
-    })??;
-    let deployment = opened.map(|deployment| Arc::new(deployment) as Arc<dyn FunctionHost>);
-    Ok((services, deployment))
 }

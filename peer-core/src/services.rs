@@ -5,6 +5,7 @@
 //! call gets a fresh one.
 
 mod blocking;
+mod entry;
 #[cfg(feature = "marine")]
 mod marine;
 mod stats;
@@ -23,10 +24,7 @@ pub(crate) use self::{marine::Deployable, token::Tokens};
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -36,10 +34,10 @@ use particle::PeerId;
 use serde_json::Value;
 use thiserror::Error;
 
-use self::stats::{Ended, Measured, Stats};
+use self::entry::{Place, Service};
 use crate::{
     clock::Clock,
-    host::{FunctionCall, FunctionHost, FunctionOutcome, typed_error_text},
+    host::{FunctionCall, FunctionHost, FunctionOutcome},
 };
 
 /// One instance of a service.
@@ -148,16 +146,6 @@ struct Scope {
     aliases: BTreeMap<String, String>,
 }
 
-struct Service {
-    id: String,
-    info: ServiceInfo,
-    factory: Arc<dyn ServiceFactory>,
-    options: ServiceOptions,
-    stats: std::sync::Mutex<Stats>,
-    instance: Arc<Mutex<Option<Box<dyn ServiceInstance>>>>,
-    queued: AtomicUsize,
-}
-
 /// Why a service was not added, or an alias not given.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -258,6 +246,7 @@ impl Services {
             stats: std::sync::Mutex::default(),
             instance: Arc::new(Mutex::new(instance)),
             queued: AtomicUsize::new(0),
+            last_act: entry::LastAct::default(),
         };
         scope.services.insert(id.to_owned(), Arc::new(service));
         Ok(())
@@ -286,14 +275,46 @@ impl Services {
         Ok(())
     }
 
+    /// Undoes [`Services::add_alias`]: the name is again that of `before`, or of nobody.
+    #[cfg(feature = "marine")]
+    pub(crate) fn restore_alias(&self, peer_id: PeerId, alias: &str, before: Option<&str>) {
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(scope) = scopes.get_mut(&peer_id) else {
+            return;
+        };
+        match before {
+            Some(id) => scope.aliases.insert(alias.to_owned(), id.to_owned()),
+            None => scope.aliases.remove(alias),
+        };
+    }
+
     /// Removes a service and its aliases; true when it was there. A call under way ends normally.
     pub fn remove(&self, peer_id: PeerId, id: &str) -> bool {
+        self.remove_then(peer_id, id, Box::new(|| ()))
+    }
+
+    /// [`Services::remove`], and does something when the last call of the service has ended: at
+    /// once when there is none.
+    pub fn remove_then(
+        &self,
+        peer_id: PeerId,
+        id: &str,
+        act: Box<dyn FnOnce() + Send + Sync>,
+    ) -> bool {
         let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
         let Some(scope) = scopes.get_mut(&peer_id) else {
             return false;
         };
         scope.aliases.retain(|_, target| target != id);
-        scope.services.remove(id).is_some()
+        let service = scope.services.remove(id);
+        if scope.services.is_empty() {
+            scopes.remove(&peer_id);
+        }
+        // Not under the lock: this may be the end of the service.
+        drop(scopes);
+        let Some(service) = service else { return false };
+        service.last_act.set(act);
+        true
     }
 
     /// The ids of the services of a scope.
@@ -311,50 +332,55 @@ impl Services {
         let Some(scope) = scopes.get(&peer_id) else {
             return Vec::new();
         };
-        let mut aliases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (alias, id) in &scope.aliases {
-            aliases.entry(id).or_default().push(alias.clone());
-        }
+        let mut aliases = scope.aliases_by_service();
         let services = scope.services.values();
         services
-            .map(|service| ServiceView {
-                id: service.id.clone(),
-                info: service.info.clone(),
-                aliases: aliases.remove(service.id.as_str()).unwrap_or_default(),
-            })
+            .map(|service| service.view(aliases.remove(service.id.as_str())))
             .collect()
     }
 
-    /// A service by id or alias.
+    /// A service by id or alias, as a particle with this id knows it.
     #[must_use]
-    pub fn view(&self, peer_id: PeerId, name: &str) -> Option<ServiceView> {
-        let service = self.resolve(peer_id, name)?;
+    pub fn view(&self, peer_id: PeerId, name: &str, particle_id: &str) -> Option<ServiceView> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
-        let aliases = scopes.get(&peer_id)?.aliases.iter();
-        let aliases = aliases.filter(|(_, id)| **id == service.id);
-        Some(ServiceView {
-            id: service.id.clone(),
-            info: service.info.clone(),
-            aliases: aliases.map(|(alias, _)| alias.clone()).collect(),
-        })
+        let scope = scopes.get(&peer_id)?;
+        let service = scope.find(name, particle_id)?;
+        Some(service.view(scope.aliases_by_service().remove(service.id.as_str())))
     }
 
-    /// The service that an alias names; ids are none.
+    /// The service that an alias names for a particle with this id; ids are none.
     #[must_use]
-    pub fn aliased(&self, peer_id: PeerId, alias: &str) -> Option<String> {
+    pub fn aliased(&self, peer_id: PeerId, alias: &str, particle_id: &str) -> Option<String> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
-        scopes.get(&peer_id)?.aliases.get(alias).cloned()
+        let id = scopes.get(&peer_id)?.alias(alias, particle_id);
+        id.map(str::to_owned)
+    }
+
+    /// Whether this is the worker spell of a scope, to which more is allowed than to others.
+    #[must_use]
+    pub fn is_worker_spell(&self, peer_id: PeerId, id: &str) -> bool {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(scope) = scopes.get(&peer_id) else {
+            return false;
+        };
+        scope.aliases.get(WORKER_SPELL).is_some_and(|of| of == id)
+            && scope.services.get(id).is_some_and(|of| of.info.is_spell)
     }
 
     /// What the factory of a service says about its functions; nothing for no service. Blocks.
     #[must_use]
-    pub fn interface(&self, peer_id: PeerId, name: &str) -> Option<Result<Value, String>> {
-        Some(self.resolve(peer_id, name)?.factory.interface())
+    pub fn interface(&self, peer_id: PeerId, id: &str) -> Option<Result<Value, String>> {
+        Some(self.resolve(peer_id, id, "")?.factory.interface())
     }
 
     /// The memory of a service by part, once it is idle; nothing for no service.
-    pub async fn memory(&self, peer_id: PeerId, name: &str) -> Option<Vec<(String, u64)>> {
-        let service = self.resolve(peer_id, name)?;
+    pub async fn memory(
+        &self,
+        peer_id: PeerId,
+        name: &str,
+        particle_id: &str,
+    ) -> Option<Vec<(String, u64)>> {
+        let service = self.resolve(peer_id, name, particle_id)?;
         let mut instance = service.instance.lock().await;
         Some(
             instance
@@ -366,19 +392,15 @@ impl Services {
 
     /// What was counted about the calls of a service; nothing for no service or no call.
     #[must_use]
-    pub fn stats(&self, peer_id: PeerId, name: &str) -> Option<Value> {
-        let service = self.resolve(peer_id, name)?;
+    pub fn stats(&self, peer_id: PeerId, name: &str, particle_id: &str) -> Option<Value> {
+        let service = self.resolve(peer_id, name, particle_id)?;
         let stats = service.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.describe()
     }
 
-    /// An id counts before an alias.
-    fn resolve(&self, peer_id: PeerId, name: &str) -> Option<Arc<Service>> {
+    fn resolve(&self, peer_id: PeerId, name: &str, particle_id: &str) -> Option<Arc<Service>> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
-        let scope = scopes.get(&peer_id)?;
-        let service = scope.services.get(name);
-        let service = service.or_else(|| scope.services.get(scope.aliases.get(name)?));
-        service.cloned()
+        scopes.get(&peer_id)?.find(name, particle_id).cloned()
     }
 
     async fn run(&self, service: Arc<Service>, call: &FunctionCall) -> FunctionOutcome {
@@ -424,7 +446,7 @@ impl fmt::Debug for Services {
 #[async_trait]
 impl FunctionHost for Services {
     async fn call(&self, call: &FunctionCall) -> FunctionOutcome {
-        match self.resolve(call.peer_id, &call.service_id) {
+        match self.resolve(call.peer_id, &call.service_id, &call.particle.id) {
             Some(service) => self.run(service, call).await,
             None => FunctionOutcome::NotDefined,
         }
@@ -433,77 +455,46 @@ impl FunctionHost for Services {
 
 /// Aliases that every spell has for itself.
 const RESERVED: [&str; 2] = ["spell", "self"];
+/// The alias of the spell that deploys what a worker is for.
+pub const WORKER_SPELL: &str = "worker-spell";
 
-/// A place in the queue of a service.
-struct Place<'a>(&'a AtomicUsize);
+/// The spell whose particle has this id: the second field of `spell_ID_NUMBER`.
+#[must_use]
+pub fn spell_of_particle(particle_id: &str) -> Option<&str> {
+    let (id, number) = particle_id.strip_prefix("spell_")?.rsplit_once('_')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !id.is_empty() && !id.contains('_')).then_some(id)
+}
 
-impl<'a> Place<'a> {
-    fn take(queued: &'a AtomicUsize, limit: usize) -> Option<Self> {
-        // One call runs, the others wait.
-        if queued.fetch_add(1, Ordering::AcqRel) > limit {
-            queued.fetch_sub(1, Ordering::AcqRel);
-            return None;
+impl Scope {
+    /// An id counts before an alias.
+    fn find(&self, name: &str, particle_id: &str) -> Option<&Arc<Service>> {
+        let service = self.services.get(name);
+        service.or_else(|| self.services.get(self.alias(name, particle_id)?))
+    }
+
+    fn alias<'a>(&'a self, name: &str, particle_id: &'a str) -> Option<&'a str> {
+        if RESERVED.contains(&name)
+            && let Some(id) = spell_of_particle(particle_id)
+            && self.services.contains_key(id)
+        {
+            return Some(id);
         }
-        Some(Self(queued))
+        self.aliases.get(name).map(String::as_str)
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Service {
-    /// Makes an instance when there is none, calls it, and drops it when it broke.
-    fn call(
-        &self,
-        slot: &mut Option<Box<dyn ServiceInstance>>,
-        call: &FunctionCall,
-        timeout: Duration,
-        history: usize,
-    ) -> FunctionOutcome {
-        // Out of the slot while it runs: a panic in the call costs the instance as well.
-        let mut instance = match slot.take() {
-            Some(instance) => instance,
-            None => match self.factory.create() {
-                Ok(instance) => instance,
-                Err(error) => return FunctionOutcome::error(&error),
-            },
-        };
-        let before = total(&instance.memory());
-        let start = Instant::now();
-        let result = instance.call(call, start + timeout);
-        let took = start.elapsed();
-        let ended = match &result {
-            Ok(_) => Ended::Ok,
-            Err(ServiceFailure::NoFunction(_)) => Ended::NoFunction,
-            Err(_) => Ended::Failed,
-        };
-        let measured = Measured {
-            ended,
-            timestamp: call.particle.timestamp,
-            took,
-            grown: total(&instance.memory()) - before,
-        };
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.add(&call.function_name, measured, history);
-        drop(stats);
-        if !matches!(result, Err(ServiceFailure::Broken(_))) {
-            *slot = Some(instance);
+    fn aliases_by_service(&self) -> BTreeMap<&str, Vec<String>> {
+        let mut aliases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (alias, id) in &self.aliases {
+            aliases.entry(id).or_default().push(alias.clone());
         }
-        result.unwrap_or_else(|failure| FunctionOutcome::error(&typed_error_text(&failure)))
+        aliases
     }
-}
-
-fn total(memory: &[(String, u64)]) -> i64 {
-    let bytes: u64 = memory.iter().map(|(_, bytes)| bytes).sum();
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use futures::executor::block_on;
     use serde_json::{Value, json};
@@ -633,6 +624,61 @@ mod tests {
     }
 
     #[test]
+    fn spells_have_names_for_themselves() {
+        let (services, factory, host) = services();
+        let spell = ServiceInfo {
+            is_spell: true,
+            ..ServiceInfo::default()
+        };
+        let options = ServiceOptions::default();
+        services
+            .add_of(host, "s1", factory, None, options, spell)
+            .unwrap();
+        for name in ["spell", "self"] {
+            assert_eq!(
+                services.aliased(host, name, "spell_s1_4").as_deref(),
+                Some("s1")
+            );
+            assert_eq!(services.aliased(host, name, "particle"), None);
+            assert!(services.view(host, name, "spell_s1_4").is_some());
+        }
+        assert!(!services.is_worker_spell(host, "s1"));
+        services.add_alias(host, WORKER_SPELL, "one").unwrap();
+        assert!(!services.is_worker_spell(host, "one"));
+        services.add_alias(host, WORKER_SPELL, "s1").unwrap();
+        assert!(services.is_worker_spell(host, "s1"));
+        for id in [
+            "spell_s1",
+            "spell_s1_",
+            "spell_s1_x",
+            "spell__1",
+            "xspell_s1_1",
+            "spell_a_s1_1",
+        ] {
+            assert_eq!(spell_of_particle(id), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_last_act_waits_for_calls() {
+        let (services, _, host) = services();
+        let done = Arc::new(AtomicBool::new(false));
+        let act = |done: &Arc<AtomicBool>| {
+            let done = done.clone();
+            Box::new(move || done.store(true, Ordering::Release))
+        };
+        let under_way = services.resolve(host, "one", "").unwrap();
+        assert!(services.remove_then(host, "one", act(&done)));
+        assert!(!done.load(Ordering::Acquire));
+        drop(under_way);
+        assert!(done.load(Ordering::Acquire));
+        let done = Arc::new(AtomicBool::new(false));
+        assert!(services.remove_then(host, "two", act(&done)));
+        assert!(done.load(Ordering::Acquire));
+        assert!(!services.remove_then(host, "two", act(&done)));
+    }
+
+    #[test]
     fn the_deadline_is_that_of_call_and_particle() {
         let (services, factory, host) = services();
         ask(&services, "one", "count");
@@ -658,7 +704,7 @@ mod tests {
             ..ServiceOptions::default()
         };
         services.add(host, "busy", factory, None, options).unwrap();
-        let service = services.resolve(host, "busy").unwrap();
+        let service = services.resolve(host, "busy", "").unwrap();
         let running = Place::take(&service.queued, 1).unwrap();
         let waiting = Place::take(&service.queued, 1).unwrap();
         let (code, text) = ask(&services, "busy", "count");

@@ -35,6 +35,7 @@
 //! ```
 
 mod adversary;
+mod background;
 mod fabric;
 mod invariants;
 mod node;
@@ -46,6 +47,7 @@ mod time;
 
 pub use self::{
     adversary::Adversary,
+    background::SimControl,
     fabric::Link,
     invariants::Violation,
     node::PeerOptions,
@@ -64,6 +66,7 @@ use bytes::Bytes;
 use particle::{Particle, PeerId, Signature};
 
 use self::{
+    background::{Background, Requests},
     fabric::{Fabric, Fate, lock},
     invariants::Ledger,
     node::Node,
@@ -96,6 +99,8 @@ pub struct Simulator {
     held: Vec<(usize, usize, Particle)>,
     deadlines: BTreeSet<(u64, usize)>,
     tasks: BTreeMap<u64, Task>,
+    background: Background,
+    requests: Requests,
     next_task: u64,
     woken: Woken,
     recording: bool,
@@ -184,6 +189,8 @@ impl Simulator {
             held: Vec::new(),
             deadlines: BTreeSet::new(),
             tasks: BTreeMap::new(),
+            background: BTreeMap::new(),
+            requests: Requests::default(),
             next_task: 0,
             woken: Woken::default(),
             recording: false,
@@ -353,6 +360,7 @@ impl Simulator {
         node.crash();
         lock(&self.fabric).set_alive(peer.0, false);
         self.tasks.retain(|_, task| task.peer != peer.0);
+        self.background.retain(|_, (of, _)| *of != peer.0);
         self.update_deadline(peer.0);
     }
 
@@ -417,7 +425,11 @@ impl Simulator {
     /// Does the next thing, unless it lies after `limit`. False when there was none.
     fn step(&mut self, limit: u64) -> bool {
         if let Some(task) = self.woken.pop() {
-            self.poll(task);
+            if self.poll_background(task) {
+                self.obey();
+            } else {
+                self.poll(task);
+            }
             return true;
         }
         let message = self.queue.keys().next().map(|(at, _)| *at);
@@ -480,6 +492,7 @@ impl Simulator {
     fn handle(&mut self, peer: usize, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
+            self.obey();
             let now_ms = self.now_ms;
             let Some(engine) = self.nodes.get_mut(peer).and_then(Node::engine_mut) else {
                 return;

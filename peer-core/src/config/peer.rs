@@ -9,8 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ConfigError, EffectorConfig, EngineLimits, HumanDuration, KademliaConfig,
-    NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig, deployment::default_effectors,
+    ByteSize, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration,
+    KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig,
+    SystemServicesConfig, deployment::default_effectors, system::default_spell_ttl,
 };
 
 /// The configuration of a peer: one TOML file, every key optional.
@@ -81,6 +82,16 @@ pub struct PeerConfig {
     pub default_service_memory_limit: Option<ByteSize>,
     /// How many of its last calls `stat.service_stat` lists of a service.
     pub max_builtin_metrics_storage_size: usize,
+    /// Cores that work for compute units, such as `0-3,5`; all but the first one when absent.
+    pub cpus_range: Option<String>,
+    /// How many of those cores, from the first on, are kept for the peer itself.
+    pub system_cpu_count: usize,
+    /// How long particles of spells live.
+    pub max_spell_particle_ttl: HumanDuration,
+    /// A host for developers.
+    pub dev_mode: DevModeConfig,
+    /// Services that the host deploys at start.
+    pub system_services: SystemServicesConfig,
 }
 
 impl Default for PeerConfig {
@@ -118,6 +129,11 @@ impl Default for PeerConfig {
             services_envs: BTreeMap::new(),
             default_service_memory_limit: None,
             max_builtin_metrics_storage_size: 5,
+            cpus_range: None,
+            system_cpu_count: 1,
+            max_spell_particle_ttl: default_spell_ttl(),
+            dev_mode: DevModeConfig::default(),
+            system_services: SystemServicesConfig::default(),
         }
     }
 }

@@ -160,6 +160,8 @@ pub struct Modules {
     folder: PathBuf,
     store: Arc<dyn Store>,
     effectors: BTreeMap<String, EffectorConfig>,
+    /// Programs for modules that are not on the list, on a host of developers.
+    unlisted: Option<BTreeMap<String, PathBuf>>,
 }
 
 impl Modules {
@@ -178,7 +180,15 @@ impl Modules {
             folder,
             store,
             effectors,
+            unlisted: None,
         })
+    }
+
+    /// Gives modules that are not on the list of effectors these programs instead of a refusal.
+    #[must_use]
+    pub fn with_unlisted(mut self, binaries: Option<BTreeMap<String, PathBuf>>) -> Self {
+        self.unlisted = binaries;
+        self
     }
 
     /// Takes a module in; the result is its content identifier. It is on disk when this returns.
@@ -187,6 +197,36 @@ impl Modules {
     /// Bytes that are no module, programs that this host does not allow it, a disk that does not
     /// take it.
     pub fn add(&self, name: &str, bytes: &[u8]) -> Result<String, ModuleStoreError> {
+        self.add_with(name, bytes, |cid, needed| self.binaries(name, cid, needed))
+    }
+
+    /// [`Modules::add`] of a module of the host itself, which gets these programs.
+    ///
+    /// # Errors
+    /// As [`Modules::add`], and a program that the module needs and does not get.
+    pub fn add_own(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        binaries: &BTreeMap<String, PathBuf>,
+    ) -> Result<String, ModuleStoreError> {
+        self.add_with(name, bytes, |cid, needed| {
+            if needed.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            check_binaries(name, cid, needed, binaries)
+        })
+    }
+
+    fn add_with(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        binaries: impl FnOnce(
+            &str,
+            &BTreeSet<&str>,
+        ) -> Result<BTreeMap<String, PathBuf>, ModuleStoreError>,
+    ) -> Result<String, ModuleStoreError> {
         let cid = unixfs::cid_of(bytes).to_string();
         let outline = Outline::read(name, bytes)?;
         let mut logger_enabled = false;
@@ -206,9 +246,13 @@ impl Modules {
         let record = ModuleRecord {
             name: name.to_owned(),
             logger_enabled,
-            binaries: self.binaries(name, &cid, &needed)?,
+            binaries: binaries(&cid, &needed)?,
         };
         let path = self.path(&cid);
+        // A module that is there with all it needs is not written again.
+        if path.exists() && self.record(&cid).is_ok_and(|known| known == record) {
+            return Ok(cid);
+        }
         write_atomically(&path, bytes).map_err(|source| ModuleStoreError::Save { path, source })?;
         let change = Change::put(Table::Services, key(&cid), records::encode(&record)?);
         self.store.apply(&[change], Durability::Disk)?;
@@ -226,20 +270,14 @@ impl Modules {
             return Ok(BTreeMap::new());
         }
         let mut effectors = self.effectors.values();
-        let Some(effector) = effectors.find(|effector| effector.wasm_cid == cid) else {
-            return Err(ModuleStoreError::Forbidden {
+        let listed = effectors.find(|effector| effector.wasm_cid == cid);
+        let allowed = listed.map(|effector| &effector.allowed_binaries);
+        match allowed.or(self.unlisted.as_ref()) {
+            Some(binaries) => check_binaries(name, cid, needed, binaries),
+            None => Err(ModuleStoreError::Forbidden {
                 name: name.to_owned(),
                 cid: cid.to_owned(),
-            });
-        };
-        let unknown = |binary: &&&str| !effector.allowed_binaries.contains_key(**binary);
-        match needed.iter().find(unknown) {
-            Some(binary) => Err(ModuleStoreError::UnknownBinary {
-                name: name.to_owned(),
-                cid: cid.to_owned(),
-                binary: (*binary).to_owned(),
             }),
-            None => Ok(effector.allowed_binaries.clone()),
         }
     }
 
@@ -324,6 +362,26 @@ impl ModuleRecord {
 impl std::fmt::Debug for Modules {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Modules({})", self.folder.display())
+    }
+}
+
+/// All of these programs, when a module needs no other.
+fn check_binaries(
+    name: &str,
+    cid: &str,
+    needed: &BTreeSet<&str>,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<BTreeMap<String, PathBuf>, ModuleStoreError> {
+    match needed
+        .iter()
+        .find(|binary| !binaries.contains_key(**binary))
+    {
+        Some(binary) => Err(ModuleStoreError::UnknownBinary {
+            name: name.to_owned(),
+            cid: cid.to_owned(),
+            binary: (*binary).to_owned(),
+        }),
+        None => Ok(binaries.clone()),
     }
 }
 
@@ -428,6 +486,19 @@ mod tests {
         assert_eq!(allowed.add("curl", &bytes).unwrap(), cid);
         let record = allowed.record(&cid).unwrap();
         assert_eq!(record.binaries["curl"], Path::new("/usr/bin/curl"));
+        // A host of developers has programs for everybody, and the host itself needs no list.
+        let binaries: BTreeMap<String, PathBuf> = [("curl".to_owned(), "/bin/curl".into())].into();
+        let (_folder, unlisted) = modules(&[]);
+        assert_eq!(unlisted.add_own("curl", &bytes, &binaries).unwrap(), cid);
+        assert!(unlisted.add_own("curl", &bytes, &BTreeMap::new()).is_err());
+        let unlisted = unlisted.with_unlisted(Some(binaries.clone()));
+        unlisted.add("curl", &bytes).unwrap();
+        assert_eq!(unlisted.record(&cid).unwrap().binaries, binaries);
+        let unlisted = unlisted.with_unlisted(Some(BTreeMap::new()));
+        assert!(matches!(
+            unlisted.add("curl", &bytes),
+            Err(ModuleStoreError::UnknownBinary { .. })
+        ));
         assert!(allowed.add("text", b"text").is_err());
     }
 

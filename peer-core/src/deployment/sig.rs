@@ -1,6 +1,8 @@
-//! `sig`: signatures by the host (§3.9).
+//! `sig`: signatures by the host or a worker, whichever executes the call (§3.9).
 
-use particle::{Signer as _, Verifier as _};
+use std::sync::Arc;
+
+use particle::{KeyPair, Signer as _, Verifier as _};
 use serde_json::json;
 
 use super::Inner;
@@ -31,23 +33,34 @@ pub(super) fn call(inner: &Inner, call: &FunctionCall) -> Answer {
                     return value(&json!({ "success": false, "error": error, "signature": [] }));
                 }
             };
-            check_origin(call)?;
-            let signature = inner.key.sign(&data);
+            check_origin(inner, call)?;
+            let signature = key(inner, call)?.sign(&data);
             let signature = [signature.as_bytes()];
             value(&json!({ "success": true, "error": [], "signature": signature }))
         }
         "verify" => {
             let signature: Vec<u8> = arguments.next("signature")?;
             let data: Vec<u8> = arguments.next("data")?;
-            value(&inner.key.public_key().verify(&data, &signature).is_ok())
+            value(
+                &key(inner, call)?
+                    .public_key()
+                    .verify(&data, &signature)
+                    .is_ok(),
+            )
         }
         "get_peer_id" => value(&call.peer_id.to_string()),
         _ => Ok(FunctionOutcome::NotDefined),
     }
 }
 
-/// A host signs nothing but records of its own registry.
-fn check_origin(call: &FunctionCall) -> Result<(), String> {
+/// The key of the scope.
+fn key(inner: &Inner, call: &FunctionCall) -> Result<Arc<KeyPair>, String> {
+    let key = inner.workers.key(call.peer_id);
+    key.ok_or_else(|| format!("Worker {} not found", call.peer_id))
+}
+
+/// Nothing is signed but records of the registry here.
+fn check_origin(inner: &Inner, call: &FunctionCall) -> Result<(), String> {
     let tetraplets = call.tetraplets.first().map_or(&[][..], Vec::as_slice);
     let [origin] = tetraplets else {
         return Err(format!(
@@ -61,8 +74,11 @@ fn check_origin(call: &FunctionCall) -> Result<(), String> {
         function_name,
         lens,
     } = origin;
-    let host = call.host_id.to_string();
-    if *peer_pk != host {
+    let is_local = peer_pk
+        .parse()
+        .is_ok_and(|peer| inner.workers.is_local(peer));
+    if !is_local {
+        let host = call.host_id;
         return Err(format!(
             "data is expected to be produced by service 'registry' on peer '{host}', was from \
              peer '{peer_pk}'"

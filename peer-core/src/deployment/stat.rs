@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DeploymentError, Inner};
+use super::Inner;
 use crate::{
     builtins::{Answer, value},
     host::{FunctionCall, FunctionOutcome},
@@ -14,8 +14,8 @@ pub(super) async fn call(inner: &Inner, call: &FunctionCall) -> Answer {
     match call.function_name.as_str() {
         "service_memory" => {
             let name: String = arguments.next("service_id")?;
-            let Some(memory) = inner.services.memory(scope, &name).await else {
-                return Err(DeploymentError::NoService(name).into());
+            let Some(memory) = inner.services.memory(scope, &name, &call.particle.id).await else {
+                return Err(inner.no_service(scope, &name).into());
             };
             // The published declaration has a limit that is that of the service.
             let limit = inner.config.memory_limit.unwrap_or(MAX_MEMORY);
@@ -33,14 +33,16 @@ pub(super) async fn call(inner: &Inner, call: &FunctionCall) -> Answer {
         }
         "service_stat" => {
             let name: String = arguments.next("service_id_or_alias")?;
-            value(&match inner.services.stats(scope, &name) {
-                Some(stats) => json!({ "status": true, "error": "", "result": [stats] }),
-                None => json!({
-                    "status": false,
-                    "error": format!("No stats were collected for the `{name}` service"),
-                    "result": [],
-                }),
-            })
+            value(
+                &match inner.services.stats(scope, &name, &call.particle.id) {
+                    Some(stats) => json!({ "status": true, "error": "", "result": [stats] }),
+                    None => json!({
+                        "status": false,
+                        "error": format!("No stats were collected for the `{name}` service"),
+                        "result": [],
+                    }),
+                },
+            )
         }
         _ => Ok(FunctionOutcome::NotDefined),
     }

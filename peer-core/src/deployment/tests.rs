@@ -59,13 +59,11 @@ impl Disk {
             guard: Guard::new([manager()]),
             blocking: Arc::new(Inline),
             clock,
+            chain: None,
         };
         let config = DeploymentConfig {
-            folder: self.folder.path().to_owned(),
-            effectors: BTreeMap::new(),
-            envs: BTreeMap::new(),
             memory_limit: Some(64 << 20),
-            options: ServiceOptions::default(),
+            ..DeploymentConfig::new(self.folder.path())
         };
         let deployment = Deployment::open(config, parts).unwrap();
         let host = HostChain::new()

@@ -116,10 +116,8 @@ impl Vault {
     /// A directory that cannot be made.
     pub fn enter(&self, call: &FunctionCall, now_ms: u64) -> Result<PathBuf, VaultError> {
         self.collect(now_ms);
-        let create = |source| VaultError::Create { source };
-        let folder = self.of_scope(call.peer_id).map_err(create)?;
-        let folder = folder.join(self.name(&call.particle));
-        make_folder(&folder).map_err(create)?;
+        let folder = self.folder(call);
+        make_folder(&folder).map_err(|source| VaultError::Create { source })?;
         let deadline = call.particle.deadline().unwrap_or(0);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.insert((deadline, folder.clone()));
@@ -201,18 +199,22 @@ impl Vault {
         if !relative.components().all(plain) {
             return Err(foreign());
         }
-        let scope = self.root.join(call.peer_id.to_string());
-        let folder = scope.join(self.name(&call.particle));
         let missing = |_| VaultError::Missing {
             path: path.to_owned(),
         };
-        let folder = folder.canonicalize().map_err(missing)?;
+        let folder = self.folder(call).canonicalize().map_err(missing)?;
         let file = folder.join(relative).canonicalize().map_err(missing)?;
         if file.starts_with(&folder) {
             Ok(file)
         } else {
             Err(foreign())
         }
+    }
+
+    /// Where the vault of the call's particle is.
+    fn folder(&self, call: &FunctionCall) -> PathBuf {
+        let scope = self.root.join(call.peer_id.to_string());
+        scope.join(self.name(&call.particle))
     }
 
     /// Where services see the vault of a particle.

@@ -34,7 +34,7 @@ impl Engine {
             .collect();
         for peer_id in scopes {
             while let Some(scope) = self.scopes.get_mut(&peer_id)
-                && scope.running < self.max_parallel_runs
+                && scope.running < scope.max_parallel_runs
                 && let Some(actor_id) = scope.ready.pop_front()
             {
                 let key = scope.key.clone();

@@ -91,6 +91,13 @@ impl Core {
         );
     }
 
+    /// Changes the scopes of the engine, and carries out what comes of it.
+    #[cfg(feature = "marine")]
+    pub(super) fn change(self: &Arc<Self>, change: impl FnOnce(&mut Engine)) {
+        change(&mut lock(&self.engine));
+        self.feed(Input::Timer, Place::Task);
+    }
+
     pub(super) fn counters(&self) -> Counters {
         lock(&self.engine).counters().clone()
     }

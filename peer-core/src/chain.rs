@@ -1,0 +1,157 @@
+//! A chain in memory, for tests, simulations and hosts of developers.
+//!
+//! ```
+//! use deal_types::{Address, chain::Chain, chain::PeerDeal, chain::ChainError};
+//! use peer_core::chain::MemoryChain;
+//!
+//! let chain = MemoryChain::default();
+//! let info = Err(ChainError::Refused { reason: "no such deal".to_owned() });
+//! chain.set_deals(vec![PeerDeal { deal: Address([1; 20]), info }]);
+//! assert_eq!(futures::executor::block_on(chain.deals()).unwrap().len(), 1);
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use deal_types::{
+    Address, Bytes32, PeerKey,
+    chain::{Chain, ChainError, DealWorker, PeerDeal, TxReceipt},
+};
+
+/// A chain that is what its owner says.
+#[derive(Debug, Default)]
+pub struct MemoryChain {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    deals: Vec<PeerDeal>,
+    workers: BTreeMap<Address, Vec<DealWorker>>,
+    /// In the order of their hashes, which count.
+    registered: Vec<Registration>,
+    receipts: BTreeMap<Bytes32, TxReceipt>,
+    block: u64,
+    outage: Option<String>,
+}
+
+/// A worker that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The deal.
+    pub deal: Address,
+    /// The worker.
+    pub worker: PeerKey,
+    /// Its place in the deal.
+    pub onchain_worker_id: Bytes32,
+    /// The transaction.
+    pub transaction: Bytes32,
+}
+
+impl MemoryChain {
+    /// Sets the deals of the peer.
+    pub fn set_deals(&self, deals: Vec<PeerDeal>) {
+        self.lock().deals = deals;
+    }
+
+    /// Sets the workers of a deal.
+    pub fn set_workers(&self, deal: Address, workers: Vec<DealWorker>) {
+        self.lock().workers.insert(deal, workers);
+    }
+
+    /// Sets what became of a transaction; those that are not set are pending once they were sent.
+    pub fn set_receipt(&self, transaction: Bytes32, receipt: TxReceipt) {
+        self.lock().receipts.insert(transaction, receipt);
+    }
+
+    /// Mines a block; its number.
+    pub fn mine(&self) -> u64 {
+        let mut state = self.lock();
+        state.block += 1;
+        state.block
+    }
+
+    /// Lets all questions fail for this reason, or be answered again.
+    pub fn set_outage(&self, reason: Option<&str>) {
+        self.lock().outage = reason.map(str::to_owned);
+    }
+
+    /// The workers that were registered.
+    #[must_use]
+    pub fn registered(&self) -> Vec<Registration> {
+        self.lock().registered.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing is half done when a thread dies with the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self) -> Result<MutexGuard<'_, State>, ChainError> {
+        let state = self.lock();
+        match &state.outage {
+            Some(reason) => Err(ChainError::Unreachable {
+                reason: reason.clone(),
+            }),
+            None => Ok(state),
+        }
+    }
+}
+
+#[async_trait]
+impl Chain for MemoryChain {
+    async fn deals(&self) -> Result<Vec<PeerDeal>, ChainError> {
+        Ok(self.reach()?.deals.clone())
+    }
+
+    async fn register_worker(
+        &self,
+        deal: Address,
+        worker: PeerKey,
+        onchain_worker_id: Bytes32,
+    ) -> Result<Bytes32, ChainError> {
+        let mut state = self.reach()?;
+        let mut transaction = [0; 32];
+        let number = state.registered.len() as u64 + 1;
+        for (target, byte) in transaction.iter_mut().rev().zip(number.to_le_bytes()) {
+            *target = byte;
+        }
+        let transaction = Bytes32(transaction);
+        state.registered.push(Registration {
+            deal,
+            worker,
+            onchain_worker_id,
+            transaction,
+        });
+        Ok(transaction)
+    }
+
+    async fn receipts(&self, transactions: &[Bytes32]) -> Result<Vec<TxReceipt>, ChainError> {
+        let state = self.reach()?;
+        let receipt = |transaction: &Bytes32| {
+            let sent = |of: &Registration| of.transaction == *transaction;
+            match state.receipts.get(transaction) {
+                Some(receipt) => receipt.clone(),
+                None if state.registered.iter().any(sent) => TxReceipt::Pending,
+                None => TxReceipt::Unknown {
+                    reason: format!("there is no transaction {transaction}"),
+                },
+            }
+        };
+        Ok(transactions.iter().map(receipt).collect())
+    }
+
+    async fn workers(&self, deal: Address) -> Result<Vec<DealWorker>, ChainError> {
+        let workers = self.reach()?.workers.get(&deal).cloned();
+        workers.ok_or_else(|| ChainError::Refused {
+            reason: format!("there is no deal {deal}"),
+        })
+    }
+
+    async fn block_number(&self) -> Result<u64, ChainError> {
+        Ok(self.reach()?.block)
+    }
+}
