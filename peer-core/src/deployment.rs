@@ -151,6 +151,7 @@ struct ServiceRecord {
 #[derive(Clone)]
 pub struct Deployment {
     inner: Arc<Inner>,
+    lost_services: usize,
 }
 
 struct Inner {
@@ -208,10 +209,17 @@ impl Deployment {
             blocking: parts.blocking,
             clock: parts.clock,
         };
-        inner.restore()?;
+        let lost_services = inner.restore()?;
         Ok(Self {
             inner: Arc::new(inner),
+            lost_services,
         })
+    }
+
+    /// Services that were there and could not be brought back.
+    #[must_use]
+    pub fn lost_services(&self) -> usize {
+        self.lost_services
     }
 
     /// The files of particles.
@@ -309,7 +317,10 @@ impl Inner {
             config,
         });
         let created = factory.create().map_err(DeploymentError::Create);
-        let instance = created.inspect_err(|_| self.remove_files(&id))?;
+        let instance = created.inspect_err(|_| {
+            self.services.counters().creation_failures.increment();
+            self.remove_files(&id);
+        })?;
         let record = ServiceRecord {
             blueprint_id: blueprint_id.to_owned(),
             owner: owner.to_string(),
@@ -435,11 +446,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Adds the services of the store.
-    fn restore(&self) -> Result<(), DeploymentError> {
+    /// Adds the services of the store; returns how many are lost.
+    fn restore(&self) -> Result<usize, DeploymentError> {
+        let mut lost = 0;
         for (key, record) in self.store.scan(Table::Services, SERVICE.as_bytes())? {
             let key = String::from_utf8_lossy(&key).into_owned();
             if let Err(error) = self.restore_service(&key, &record) {
+                lost += 1;
                 tracing::error!(%key, %error, "a persisted service was not loaded");
             }
         }
@@ -453,7 +466,7 @@ impl Inner {
                 tracing::error!(%alias, %error, "a persisted alias was not loaded");
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
     fn restore_service(&self, key: &str, record: &[u8]) -> Result<(), DeploymentError> {

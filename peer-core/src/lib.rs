@@ -64,6 +64,7 @@ pub mod builtins;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+pub mod counters;
 #[cfg(feature = "marine")]
 pub mod deployment;
 pub mod engine;
@@ -76,6 +77,10 @@ pub mod store;
 
 #[cfg(feature = "network")]
 pub mod client;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod metrics;
 #[cfg(feature = "network")]
 pub mod network;
 #[cfg(feature = "network")]

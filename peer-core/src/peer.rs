@@ -28,9 +28,13 @@
 
 mod core;
 mod event;
+mod health;
+#[cfg(test)]
+mod hostile;
 mod key;
 
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
+pub use self::health::HealthCheck;
 pub use self::key::{KeyFileError, load_key};
 
 use std::path::Path;
@@ -42,15 +46,16 @@ use thiserror::Error;
 use self::core::{Core, Parts};
 use crate::builtins::{Builtins, Guard, NodeInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{NetworkConfig, PeerConfig, ServiceConfig};
+use crate::config::{NetworkConfig, NetworkName, PeerConfig, ServiceConfig};
 use crate::connectivity::Connectivity;
 #[cfg(feature = "marine")]
 use crate::deployment::{Deployment, DeploymentConfig, DeploymentError, DeploymentParts};
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, Load};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
+use crate::services::Services;
 #[cfg(feature = "marine")]
-use crate::services::{Marine, MarineError, ServiceOptions, Services, TokioBlocking};
+use crate::services::{Marine, MarineError, ServiceOptions, TokioBlocking};
 use crate::store::{Change, DiskStore, Durability, MemoryStore, Store, StoreError, Table};
 
 /// Why a peer did not start.
@@ -92,6 +97,16 @@ pub enum PeerError {
 #[derive(Clone)]
 pub struct Peer {
     core: Arc<Core>,
+    about: Arc<About>,
+}
+
+/// What does not change about a running peer.
+struct About {
+    node: NodeInfo,
+    network: NetworkName,
+    services: Option<Arc<Services>>,
+    /// Services that others deployed and that could not be brought back.
+    lost_services: usize,
 }
 
 /// What a peer is made of.
@@ -148,6 +163,31 @@ impl Peer {
     /// What the peer and its network count, by the name of the metric.
     pub fn metrics(&self) -> Vec<(String, u64)> {
         self.core.metrics()
+    }
+
+    /// What the engine is busy with.
+    pub fn load(&self) -> Load {
+        self.core.engine_load()
+    }
+
+    /// Particles that were not sent because too many were being sent.
+    pub fn refused_sends(&self) -> u64 {
+        self.core.refused_sends()
+    }
+
+    /// The services of the peer, where it has any.
+    pub fn services(&self) -> Option<&Arc<Services>> {
+        self.about.services.as_ref()
+    }
+
+    /// What `peer.identify` says.
+    pub fn node_info(&self) -> &NodeInfo {
+        &self.about.node
+    }
+
+    /// The network that the peer belongs to.
+    pub fn network_name(&self) -> &NetworkName {
+        &self.about.network
     }
 
     /// Stops: listeners and connections are closed, calls under way are dropped, particles are
@@ -253,7 +293,13 @@ impl PeerBuilder {
             &store,
         );
         #[cfg(feature = "marine")]
-        let (services, deployment) = hosting.await?;
+        let Hosting {
+            services,
+            deployment,
+            lost_services,
+        } = hosting.await?;
+        #[cfg(not(feature = "marine"))]
+        let lost_services = 0;
         let settings = self
             .network
             .clone()
@@ -271,10 +317,11 @@ impl PeerBuilder {
             } else {
                 settings.external_addresses.clone()
             },
+            allowed_binaries: self.config.allowed_binaries.clone(),
             ..NodeInfo::default()
         };
         let builtins = Builtins::new(connectivity, self.clock.clone())
-            .with_node_info(node)
+            .with_node_info(node.clone())
             .with_guard(Guard::new(managers.iter().copied()));
         let host = self
             .functions
@@ -283,8 +330,8 @@ impl PeerBuilder {
         #[cfg(feature = "marine")]
         let host = deployment.into_iter().fold(host, HostChain::with);
         #[cfg(feature = "marine")]
-        let host = host.with(services);
-        let mut engine = Engine::new(key, self.config.engine.clone()).with_managers(managers);
+        let host = host.with(services.clone());
+        let mut engine = Engine::new(key, self.config.engine()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
@@ -297,7 +344,17 @@ impl PeerBuilder {
         };
         forget_particles(parts.store.as_ref())?;
         let core = Core::start(engine, network, received, parts);
-        Ok(Peer { core })
+        let about = About {
+            node,
+            network: settings.network,
+            #[cfg(feature = "marine")]
+            services: Some(services),
+            #[cfg(not(feature = "marine"))]
+            services: None,
+            lost_services,
+        };
+        let about = Arc::new(about);
+        Ok(Peer { core, about })
     }
 
     fn managers(&self) -> Result<Vec<PeerId>, PeerError> {
@@ -336,6 +393,14 @@ fn forget_particles(store: &dyn Store) -> Result<(), StoreError> {
     store.apply(&changes, Durability::Later)
 }
 
+/// What a peer hosts.
+#[cfg(feature = "marine")]
+struct Hosting {
+    services: Arc<Services>,
+    deployment: Option<Arc<dyn FunctionHost>>,
+    lost_services: usize,
+}
+
 /// The Wasm services of a configuration, compiled on a thread that may compute, and what others
 /// deployed, where the peer has a folder for it.
 #[cfg(feature = "marine")]
@@ -346,13 +411,17 @@ async fn hosting(
     engine: Option<marine_runtime::Engine>,
     clock: &Arc<dyn Clock>,
     store: &Arc<dyn Store>,
-) -> Result<(Arc<Services>, Option<Arc<dyn FunctionHost>>), PeerError> {
+) -> Result<Hosting, PeerError> {
     let blocking = Arc::new(TokioBlocking::new(tokio::runtime::Handle::current()));
     let services = Services::new(blocking.clone(), clock.clone())
         .with_history(config.max_builtin_metrics_storage_size);
     let services = Arc::new(services);
     if config.services.is_empty() && config.data_dir.is_none() {
-        return Ok((services, None));
+        return Ok(Hosting {
+            services,
+            deployment: None,
+            lost_services: 0,
+        });
     }
     let engine = engine.unwrap_or_else(|| {
         let engine = marine_runtime::Engine::wasmer();
@@ -390,6 +459,11 @@ async fn hosting(
     let opened = opened.await.map_err(|error| PeerError::Interrupted {
         reason: error.to_string(),
     })??;
+    let lost_services = opened.as_ref().map_or(0, Deployment::lost_services);
     let deployment = opened.map(|deployment| Arc::new(deployment) as Arc<dyn FunctionHost>);
-    Ok((services, deployment))
+    Ok(Hosting {
+        services,
+        deployment,
+        lost_services,
+    })
 }

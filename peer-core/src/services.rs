@@ -5,6 +5,7 @@
 //! call gets a fresh one.
 
 mod blocking;
+mod counters;
 #[cfg(feature = "marine")]
 mod marine;
 mod stats;
@@ -14,6 +15,7 @@ mod token;
 #[cfg(feature = "network")]
 pub use self::blocking::TokioBlocking;
 pub use self::blocking::{Blocking, Inline};
+pub use self::counters::ServiceCounters;
 #[cfg(feature = "marine")]
 pub use self::marine::{Marine, MarineError};
 pub use self::stats::DEFAULT_HISTORY;
@@ -25,7 +27,7 @@ use std::{
     fmt,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -114,6 +116,18 @@ pub struct ServiceView {
     pub aliases: Vec<String>,
 }
 
+/// What the services of a peer are at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServiceUsage {
+    /// How many there are.
+    pub services: usize,
+    /// Bytes of memory they had after their last calls.
+    pub memory: u64,
+    /// Calls that run or wait for their service.
+    pub calls: usize,
+}
+
 /// How a service is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {
@@ -139,6 +153,7 @@ pub struct Services {
     scopes: RwLock<BTreeMap<PeerId, Scope>>,
     /// How many of its last calls a service remembers one by one.
     history: usize,
+    counters: Arc<ServiceCounters>,
 }
 
 #[derive(Default)]
@@ -156,6 +171,8 @@ struct Service {
     stats: std::sync::Mutex<Stats>,
     instance: Arc<Mutex<Option<Box<dyn ServiceInstance>>>>,
     queued: AtomicUsize,
+    /// Bytes of memory after the last call.
+    memory: AtomicU64,
 }
 
 /// Why a service was not added, or an alias not given.
@@ -199,7 +216,28 @@ impl Services {
             clock,
             scopes: RwLock::default(),
             history: DEFAULT_HISTORY,
+            counters: Arc::default(),
         }
+    }
+
+    /// What was counted over all services.
+    #[must_use]
+    pub fn counters(&self) -> &ServiceCounters {
+        &self.counters
+    }
+
+    /// What the services are now: how many there are, the bytes of memory they had after their
+    /// last calls, and the calls that run or wait.
+    #[must_use]
+    pub fn usage(&self) -> ServiceUsage {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = ServiceUsage::default();
+        for service in scopes.values().flat_map(|scope| scope.services.values()) {
+            usage.services += 1;
+            usage.memory += service.memory.load(Ordering::Relaxed);
+            usage.calls += service.queued.load(Ordering::Relaxed);
+        }
+        usage
     }
 
     /// Sets how many of the last calls of a service are listed one by one.
@@ -258,8 +296,10 @@ impl Services {
             stats: std::sync::Mutex::default(),
             instance: Arc::new(Mutex::new(instance)),
             queued: AtomicUsize::new(0),
+            memory: AtomicU64::new(0),
         };
         scope.services.insert(id.to_owned(), Arc::new(service));
+        self.counters.created.increment();
         Ok(())
     }
 
@@ -293,7 +333,11 @@ impl Services {
             return false;
         };
         scope.aliases.retain(|_, target| target != id);
-        scope.services.remove(id).is_some()
+        let removed = scope.services.remove(id).is_some();
+        if removed {
+            self.counters.removed.increment();
+        }
+        removed
     }
 
     /// The ids of the services of a scope.
@@ -389,7 +433,9 @@ impl Services {
                 service.id
             ));
         };
+        let asked = Instant::now();
         let mut instance = service.instance.clone().lock_owned().await;
+        self.counters.lock_wait.observe_time(asked.elapsed());
         let left = call.deadline_ms.saturating_sub(self.clock.now_ms());
         let timeout = service
             .options
@@ -397,9 +443,9 @@ impl Services {
             .min(Duration::from_millis(left));
         let (sender, receiver) = oneshot::channel();
         let (called, call) = (service.clone(), call.clone());
-        let history = self.history;
+        let (history, counters) = (self.history, self.counters.clone());
         self.blocking.spawn(Box::new(move || {
-            let outcome = called.call(&mut instance, &call, timeout, history);
+            let outcome = called.call(&mut instance, &call, timeout, history, &counters);
             drop(instance);
             // Whoever waited may have given up.
             let _ = sender.send(outcome);
@@ -462,19 +508,29 @@ impl Service {
         call: &FunctionCall,
         timeout: Duration,
         history: usize,
+        counters: &ServiceCounters,
     ) -> FunctionOutcome {
         // Out of the slot while it runs: a panic in the call costs the instance as well.
         let mut instance = match slot.take() {
             Some(instance) => instance,
-            None => match self.factory.create() {
-                Ok(instance) => instance,
-                Err(error) => return FunctionOutcome::error(&error),
-            },
+            None => {
+                let began = Instant::now();
+                let created = self.factory.create();
+                counters.creation_time.observe_time(began.elapsed());
+                match created {
+                    Ok(instance) => instance,
+                    Err(error) => {
+                        counters.creation_failures.increment();
+                        return FunctionOutcome::error(&error);
+                    }
+                }
+            }
         };
         let before = total(&instance.memory());
         let start = Instant::now();
         let result = instance.call(call, start + timeout);
         let took = start.elapsed();
+        let after = total(&instance.memory());
         let ended = match &result {
             Ok(_) => Ended::Ok,
             Err(ServiceFailure::NoFunction(_)) => Ended::NoFunction,
@@ -484,8 +540,15 @@ impl Service {
             ended,
             timestamp: call.particle.timestamp,
             took,
-            grown: total(&instance.memory()) - before,
+            grown: signed(after) - signed(before),
         };
+        counters.call_time.observe_time(took);
+        match &result {
+            Ok(_) => &counters.calls_ok,
+            Err(_) => &counters.calls_failed,
+        }
+        .increment();
+        self.memory.store(after, Ordering::Relaxed);
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.add(&call.function_name, measured, history);
         drop(stats);
@@ -496,8 +559,11 @@ impl Service {
     }
 }
 
-fn total(memory: &[(String, u64)]) -> i64 {
-    let bytes: u64 = memory.iter().map(|(_, bytes)| bytes).sum();
+fn total(memory: &[(String, u64)]) -> u64 {
+    memory.iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 

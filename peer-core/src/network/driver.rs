@@ -476,11 +476,11 @@ impl Driver {
             kad::Event::RoutingUpdated {
                 peer, addresses, ..
             } => {
-                self.discovery.learned(&peer, &addresses.into_vec());
+                self.learned(&peer, addresses.into_vec());
             }
             kad::Event::RoutablePeer { peer, address }
             | kad::Event::PendingRoutablePeer { peer, address } => {
-                self.discovery.learned(&peer, &[address]);
+                self.learned(&peer, vec![address]);
             }
             kad::Event::OutboundQueryProgressed {
                 result: kad::QueryResult::GetClosestPeers(result),
@@ -491,10 +491,18 @@ impl Driver {
                     Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
                 };
                 for info in peers {
-                    self.discovery.learned(&info.peer_id, &info.addrs);
+                    self.learned(&info.peer_id, info.addrs);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Tells those who look for a peer its addresses, as far as they may be believed.
+    fn learned(&mut self, peer: &PeerId, mut addresses: Vec<Multiaddr>) {
+        addresses.retain(|address| self.allow_local_addresses || is_global(address));
+        if !addresses.is_empty() {
+            self.discovery.learned(peer, &addresses);
         }
     }
 

@@ -78,7 +78,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
 
     signals.received().await;
     tracing::info!("stopping");
-    http.stop().await;
+    drop(http);
     peer.stop().await;
     Ok(())
 }
