@@ -191,10 +191,7 @@ fn health(checks: &[HealthCheck]) -> Answer {
         let told = checks.map(move |check| json!({ check.name: text }));
         told.collect::<Vec<_>>()
     };
-    Answer {
-        status,
-        ..Answer::json(&[told(passed, "Ok"), told(failed, "Fail")].concat())
-    }
+    Answer::json(&[told(passed, "Ok"), told(failed, "Fail")].concat()).with_status(status)
 }
 
 #[cfg(test)]

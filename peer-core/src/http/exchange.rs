@@ -35,6 +35,11 @@ impl Answer {
         }
     }
 
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     pub(super) fn nothing() -> Self {
         Self::failed(404, "No such endpoint")
     }

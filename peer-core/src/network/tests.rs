@@ -265,6 +265,29 @@ async fn advertised_local_addresses_are_not_believed() {
     }
 }
 
+/// Who does not read what is sent to it loses its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_are_dropped() {
+    let mut patient = config();
+    patient.protocol.upgrade_timeout = HumanDuration::from_millis(200);
+    let host = start(1, patient, Role::Host).await.unwrap();
+    let mut deaf = config();
+    deaf.listen.clear();
+    deaf.particle_queue_buffer = 1;
+    deaf.protocol.max_inbound_streams = 1;
+    let client = start(2, deaf, Role::Client).await.unwrap();
+    within(client.network.dial(host.tcp())).await.unwrap();
+    let id = client.id();
+    eventually(|| host.network.is_connected(&id)).await;
+    for _ in 0..8 {
+        let network = host.network.clone();
+        tokio::spawn(async move { network.send(&id, &particle("unread", 400_000)).await });
+    }
+    eventually(|| host.network.counters().slow_readers.get() == 1).await;
+    eventually(|| !host.network.is_connected(&id)).await;
+    assert!(host.network.counters().send_failed.get() >= 3);
+}
+
 /// A connection that floods does not keep the others waiting for all of its particles.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_take_turns() {
