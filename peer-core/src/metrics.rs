@@ -63,7 +63,8 @@ pub struct Metrics {
 /// What is counted from events.
 struct Observed {
     peer: OnceLock<Peer>,
-    scopes: RwLock<BTreeMap<String, Arc<ScopeMetrics>>>,
+    /// By scope; nothing for those beyond the limit.
+    scopes: RwLock<BTreeMap<Option<PeerId>, Arc<ScopeMetrics>>>,
     expired: ByKind,
     sent: ByKind,
     not_sent: ByKind,
@@ -205,16 +206,14 @@ impl Observed {
     }
 
     fn scope(&self, peer_id: &PeerId) -> Arc<ScopeMetrics> {
-        let name = peer_id.to_string();
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scope) = scopes.get(&name) {
+        if let Some(scope) = scopes.get(&Some(*peer_id)) {
             return scope.clone();
         }
-        let full = scopes.len() >= MAX_SCOPES;
+        let key = (scopes.len() < MAX_SCOPES).then_some(*peer_id);
         drop(scopes);
-        let name = if full { OTHER.to_owned() } else { name };
         let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
-        let scope = scopes.entry(name).or_insert_with(|| {
+        let scope = scopes.entry(key).or_insert_with(|| {
             Arc::new(ScopeMetrics {
                 runs_ok: Counter::default(),
                 runs_failed: Counter::default(),
@@ -363,7 +362,10 @@ impl Observed {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
         let scopes: Vec<(String, Arc<ScopeMetrics>)> = scopes
             .iter()
-            .map(|(name, scope)| (name.clone(), scope.clone()))
+            .map(|(peer_id, scope)| {
+                let name = peer_id.map_or_else(|| OTHER.to_owned(), |id| id.to_string());
+                (name, scope.clone())
+            })
             .collect();
         let labelled = || {
             let scopes = scopes.iter();
@@ -583,7 +585,7 @@ mod tests {
         }
         let scopes = metrics.observed.scopes.read().unwrap();
         assert_eq!(scopes.len(), MAX_SCOPES + 1);
-        assert_eq!(scopes[OTHER].runs_ok.get(), MAX_SCOPES as u64);
+        assert_eq!(scopes[&None].runs_ok.get(), MAX_SCOPES as u64);
     }
 
     #[tokio::test]
