@@ -1,7 +1,8 @@
 //! The `peer` binary as a process of its own: to measure it, and to kill it.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -18,6 +19,8 @@ pub struct Host {
     process: Child,
     /// Addresses of its listeners, TCP first.
     pub listen: Vec<String>,
+    /// Address of its HTTP interface.
+    pub http: String,
     /// How long it took until it was ready.
     pub ready_after: Duration,
 }
@@ -72,6 +75,7 @@ impl Host {
         let mut host = Self {
             process,
             listen: Vec::new(),
+            http: String::new(),
             ready_after: Duration::ZERO,
         };
         let stdout = host.process.stdout.take().ok_or("the peer has no stdout")?;
@@ -79,6 +83,7 @@ impl Host {
             let line = line.map_err(|error| format!("peer: {error}"))?;
             match line.split_once(' ') {
                 Some(("listen", address)) => host.listen.push(address.to_owned()),
+                Some(("http", address)) => address.clone_into(&mut host.http),
                 None if line == "ready" => {
                     host.ready_after = began.elapsed();
                     return Ok(host);
@@ -102,6 +107,21 @@ impl Host {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Its metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metrics(&self) -> Result<Metrics, String> {
+        let failed = |error: io::Error| format!("{}: {error}", self.http);
+        let mut stream = TcpStream::connect(&self.http).map_err(failed)?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+            .map_err(failed)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).map_err(failed)?;
+        Ok(Metrics { text })
     }
 
     /// Ends it as a power cut would, as far as a process can be.
@@ -135,6 +155,22 @@ impl Drop for Host {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.kill();
+    }
+}
+
+/// What a peer has counted.
+#[derive(Debug)]
+pub struct Metrics {
+    text: String,
+}
+
+impl Metrics {
+    /// The sum of all series that begin like this.
+    #[must_use]
+    pub fn sum(&self, start: &str) -> i64 {
+        let lines = self.text.lines().filter(|line| line.starts_with(start));
+        let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok());
+        values.sum()
     }
 }
 

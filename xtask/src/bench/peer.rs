@@ -3,6 +3,7 @@
 
 mod client;
 mod idle;
+mod overload;
 mod scenario;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use self::{
-    client::{Client, Outcome, Pace},
+    client::{Client, Frames, Outcome, Pace},
     scenario::{Place, Scenario},
 };
 use super::report::{self, Section};
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// Seconds that a particle lives.
     #[arg(long, default_value_t = 30)]
     ttl: u64,
+    /// After that: seconds of echoes at 120 % of what the peer carries.
+    #[arg(long)]
+    overload: Option<u64>,
     /// Instead of load: measure the memory that so many idle clients take.
     #[arg(long, value_delimiter = ',')]
     idle: Vec<usize>,
@@ -109,7 +113,7 @@ impl Arguments {
 
 async fn load(arguments: &Arguments) -> Result<String, String> {
     let mut table = String::new();
-    let mut hosts = Vec::new();
+    let mut hosts: Vec<Host> = Vec::new();
     let (mut addresses, process) = match &arguments.target {
         Some(address) => (vec![address.clone()], arguments.target_process),
         None => {
@@ -154,6 +158,12 @@ async fn load(arguments: &Arguments) -> Result<String, String> {
     ));
     for row in &rows {
         table.push_str(&row.text());
+    }
+    if let (Some(seconds), Some(row), Some(host)) =
+        (arguments.overload, rows.first(), hosts.first())
+    {
+        let during = Duration::from_secs(seconds);
+        table.push_str(&overload::measure(arguments, row.rate, host, during).await?);
     }
     if let Some(host) = hosts.first() {
         let resident = host.resident()? as f64 / f64::from(1 << 20);
@@ -225,12 +235,7 @@ async fn measure(
     })
 }
 
-fn prepare(
-    clients: &mut [Client],
-    scripts: &[String],
-    count: usize,
-    ttl: Duration,
-) -> Vec<Vec<bytes::Bytes>> {
+fn prepare(clients: &mut [Client], scripts: &[String], count: usize, ttl: Duration) -> Vec<Frames> {
     let pairs = clients.iter_mut().zip(scripts);
     pairs
         .map(|(client, script)| client.prepare(script, count, ttl))
@@ -240,7 +245,7 @@ fn prepare(
 /// All clients at once, each on a task of its own.
 async fn drive(
     clients: Vec<Client>,
-    frames: Vec<Vec<bytes::Bytes>>,
+    frames: Vec<Frames>,
     pace: Pace,
     during: Duration,
 ) -> Result<(Vec<Client>, Outcome), String> {

@@ -21,8 +21,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Frames that a client may have received and not counted.
 const QUEUE: usize = 4096;
 
+/// Frames that are made ahead of their time.
+const AHEAD: usize = 1024;
+
 /// One client of a relay.
 pub(super) struct Client {
+    seed: [u8; 32],
     key: KeyPair,
     network: Network,
     received: mpsc::Receiver<Incoming>,
@@ -37,6 +41,23 @@ pub(super) enum Pace {
     InFlight(usize),
     /// One in each interval, whatever becomes of them.
     Every(Duration),
+}
+
+/// Signed and encoded particles.
+pub(super) enum Frames {
+    /// All of them are there.
+    Ready(std::vec::IntoIter<Bytes>),
+    /// They are made on a thread of their own.
+    Made(mpsc::Receiver<Bytes>),
+}
+
+impl Frames {
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Ready(frames) => frames.next(),
+            Self::Made(frames) => frames.recv().await,
+        }
+    }
 }
 
 /// What became of the particles.
@@ -75,6 +96,7 @@ impl Client {
             .await
             .map_err(|error| error.to_string())?;
         Ok(Self {
+            seed,
             key,
             network,
             received,
@@ -87,26 +109,50 @@ impl Client {
         self.key.peer_id()
     }
 
-    /// Particles with this script, signed and encoded. Their ids end in their places.
-    pub(super) fn prepare(&mut self, script: &str, count: usize, ttl: Duration) -> Vec<Bytes> {
+    /// So many particles with this script.
+    pub(super) fn prepare(&mut self, script: &str, count: usize, ttl: Duration) -> Frames {
+        let make = self.maker(script, ttl);
+        let frames: Vec<Bytes> = (0..count).map(make).collect();
+        Frames::Ready(frames.into_iter())
+    }
+
+    /// Particles with this script until nobody takes them.
+    pub(super) fn produce(&mut self, script: &str, ttl: Duration) -> Frames {
+        let make = self.maker(script, ttl);
+        let (sender, frames) = mpsc::channel(AHEAD);
+        std::thread::spawn(move || {
+            for frame in (0..).map(make) {
+                if sender.blocking_send(frame).is_err() {
+                    return;
+                }
+            }
+        });
+        Frames::Made(frames)
+    }
+
+    /// Makes the particles of a new round. Their ids end in their places.
+    fn maker(
+        &mut self,
+        script: &str,
+        ttl: Duration,
+    ) -> impl FnMut(usize) -> Bytes + Send + 'static {
         self.made += 1;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |time| time.as_millis() as u64);
         let ttl = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
         let name = format!("{}-{}", self.key.peer_id(), self.made);
-        (0..count)
-            .map(|place| {
-                let id = format!("{name}-{place}");
-                let particle = Particle::new(&self.key, id, now, ttl, script.to_owned());
-                Bytes::from(frame::encode(&particle))
-            })
-            .collect()
+        let (key, script) = (KeyPair::from_seed(&self.seed), script.to_owned());
+        move |place| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.map_or(0, |time| time.as_millis() as u64);
+            let id = format!("{name}-{place}");
+            let particle = Particle::new(&key, id, now, ttl, script.clone());
+            Bytes::from(frame::encode(&particle))
+        }
     }
 
     /// Sends particles for so long, or until there are no more, and counts the answers.
     pub(super) async fn drive(
         &mut self,
-        frames: Vec<Bytes>,
+        mut frames: Frames,
         pace: Pace,
         during: Duration,
     ) -> Outcome {
@@ -114,9 +160,8 @@ impl Client {
         let end = began + during;
         let mut outcome = Outcome::default();
         // When each was to be sent, until it is answered or lost.
-        let mut sent: Vec<Option<Instant>> = Vec::with_capacity(frames.len());
+        let mut sent: Vec<Option<Instant>> = Vec::new();
         let mut oldest = VecDeque::new();
-        let mut frames = frames.into_iter();
         let mut under_way = 0;
         let mut look = tokio::time::interval(LOOK);
         let mut more = true;
@@ -131,7 +176,7 @@ impl Client {
             };
             more &= now < end;
             if more && let Some(due) = due.filter(|due| *due <= now) {
-                match frames.next() {
+                match frames.next().await {
                     Some(frame) => {
                         oldest.push_back(sent.len());
                         sent.push(Some(due));
