@@ -374,6 +374,12 @@ pub enum UncatchableError {
         /// The limit.
         limit: usize,
     },
+    /// More instructions than [`Limits::steps`](crate::Limits::steps).
+    #[error("the script executes more than {limit} instructions")]
+    TooManySteps {
+        /// The limit.
+        limit: u64,
+    },
     /// An element of a canon map that is no pair.
     #[error("{message}")]
     StreamMapKey {
@@ -475,7 +481,7 @@ impl UncatchableError {
     #[must_use]
     pub fn code(&self) -> i64 {
         match self {
-            Self::Trace { .. } => 20000,
+            Self::Trace { .. } | Self::TooManySteps { .. } => 20000,
             Self::Compactification(_) => 20001,
             Self::IntConversion { .. } => 20002,
             Self::FoldStateNotFound { .. } => 20003,

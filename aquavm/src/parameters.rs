@@ -48,7 +48,7 @@ pub enum Key {
 /// How large inputs and what grows from them may be. The defaults are the reference's.
 ///
 /// An input above one of the first three is flagged, or refused with code 10 when these limits are
-/// hard. The last three always hold.
+/// hard. The others always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the script.
@@ -67,6 +67,9 @@ pub struct Limits {
     pub trace: u32,
     /// Values of a stream (code 20013).
     pub stream: usize,
+    /// Instructions executed, each time counted (code 20000): folds in folds can take longer than
+    /// anybody waits, without a state or a value. The reference has no bound.
+    pub steps: u64,
 }
 
 /// The line of interpreters to agree with. They differ in the fold over a canon map with repeated
@@ -103,7 +106,8 @@ impl From<KeyPair> for Key {
 }
 
 impl Default for Limits {
-    /// 16 MiB, 64 MiB and 32 MiB, soft; 100,000 instructions, 2³² - 1 states, 1023 values.
+    /// 16 MiB, 64 MiB and 32 MiB, soft; 100,000 instructions, 2³² - 1 states, 1023 values, any
+    /// number of steps.
     fn default() -> Self {
         Self {
             script: 16 << 20,
@@ -113,6 +117,7 @@ impl Default for Limits {
             depth: 100_000,
             trace: u32::MAX,
             stream: 1023,
+            steps: u64::MAX,
         }
     }
 }

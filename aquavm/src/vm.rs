@@ -252,7 +252,13 @@ impl<'x> Vm<'x> {
     /// Executes from the root; the result is the error that reached it.
     fn run(&mut self) -> Result<Option<Rc<CatchableError>>, Fatal> {
         let mut op = 0;
+        let mut steps = 0_u64;
         loop {
+            steps += 1;
+            let limit = self.limits.steps;
+            if steps > limit {
+                return Err(Box::new(UncatchableError::TooManySteps { limit }));
+            }
             let before = self.before();
             let mut flow = self.enter(op)?;
             let limit = self.limits.trace;

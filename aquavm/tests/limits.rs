@@ -122,3 +122,29 @@ fn size_of_a_stream() {
     let refused = run("(ap (1 1) %m)", &[], |limits| limits.stream = 0);
     assert_eq!(refused.ret_code, 20_013);
 }
+
+#[test]
+fn instructions_executed() {
+    assert_eq!(code("(null)", |limits| limits.steps = 1), 0);
+    assert_eq!(code("(null)", |limits| limits.steps = 0), 20000);
+    // Folds in folds over three values: 3 + 9 + 27 rounds of a few instructions.
+    let numbers = r#"
+        (seq (ap 1 $s) (seq (ap 2 $s) (seq (ap 3 $s)
+            (seq (canon %init_peer_id% $s #s)
+                (fold #s a (seq
+                    (fold #s b (seq
+                        (fold #s c (seq (null) (next c)))
+                        (next b)))
+                    (next a)))))))"#;
+    let mut needed = 1;
+    while code(numbers, |limits| limits.steps = needed) == 20000 {
+        needed += 1;
+    }
+    assert_eq!(code(numbers, |limits| limits.steps = needed), 0);
+    assert!((80..400).contains(&needed), "{needed}");
+    let refused = run(numbers, &[], |limits| limits.steps = 50);
+    assert_eq!(
+        refused.error_message,
+        "the script executes more than 50 instructions"
+    );
+}

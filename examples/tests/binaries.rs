@@ -8,7 +8,8 @@
     reason = "tests fail by panicking"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ struct Host {
     process: Child,
     id: String,
     listen: Vec<String>,
+    http: String,
 }
 
 impl Host {
@@ -49,7 +51,14 @@ impl Host {
             &["--log", "error"]
         };
         let process = Command::new(PEER)
-            .args(["--tcp-port", "0", "--websocket-port", "0"])
+            .args([
+                "--tcp-port",
+                "0",
+                "--websocket-port",
+                "0",
+                "--http-port",
+                "0",
+            ])
             .args(log)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -61,6 +70,7 @@ impl Host {
             process,
             id: String::new(),
             listen: Vec::new(),
+            http: String::new(),
         };
         let mut lines = BufReader::new(host.process.stdout.take().unwrap()).lines();
         let mut next = || lines.next().unwrap().unwrap();
@@ -70,9 +80,22 @@ impl Host {
             if line == "ready" {
                 return host;
             }
-            host.listen
-                .push(line.strip_prefix("listen ").unwrap().to_owned());
+            match line.split_once(' ').unwrap() {
+                ("listen", address) => host.listen.push(address.to_owned()),
+                ("http", address) => address.clone_into(&mut host.http),
+                _ => panic!("{line}"),
+            }
         }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let port = self.http.rsplit_once(':').unwrap().1;
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 }
 
@@ -133,7 +156,8 @@ fn a_key_file_keeps_the_peer_id() {
 fn a_port_in_use_and_a_bad_configuration_are_explained() {
     let host = Host::start(&[]);
     let port = host.listen[0].split('/').nth(4).unwrap();
-    let output = run(PEER, &["--tcp-port", port, "--websocket-port", "0"]);
+    let others = ["--websocket-port", "0", "--http-port", "0"];
+    let output = run(PEER, &[&["--tcp-port", port], &others[..]].concat());
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
     assert!(
@@ -143,9 +167,98 @@ fn a_port_in_use_and_a_bad_configuration_are_explained() {
 
     let directory = tempfile::tempdir().unwrap();
     let config = file(&directory, "peer.toml", "tcp_prot = 1");
-    let output = run(PEER, &["--config", &config]);
+    for flag in ["--config", "--check-config"] {
+        let output = run(PEER, &[flag, &config]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = text(&output.stderr);
+        assert!(message.contains("did you mean `tcp_port`?"), "{message}");
+        assert!(message.contains("peer.toml"), "{message}");
+    }
+}
+
+#[test]
+fn the_configuration_is_explained_and_checked() {
+    let output = run(PEER, &["--print-config-schema"]);
+    assert!(output.status.success());
+    let page = text(&output.stdout);
+    assert!(page.contains("| `tcp_port` | integer | `977` |"), "{page}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let config = file(&directory, "peer.toml", "tcp_port = 1\ncpus_range = '0-3'");
+    let output = run(PEER, &["--check-config", &config]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("`cpus_range` has no effect here"));
+}
+
+#[test]
+fn files_environment_and_flags_are_laid_on_top_of_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let low = file(
+        &directory,
+        "low.toml",
+        "websocket_port = 1\nconfig_endpoint_enabled = true",
+    );
+    let high = file(&directory, "high.toml", "[kademlia]\nquery_timeout = '4s'");
+    let output = Command::new(PEER)
+        .args(["--config", &format!("{low},{high}"), "--print-config"])
+        // It ends at once: this address is nobody's to listen on.
+        .args(["--listen-ip", "192.0.2.1", "--websocket-port", "3"])
+        .envs([
+            ("FLUENCE_TCP_PORT", "2"),
+            ("FLUENCE_WEBSOCKET_PORT", "2"),
+            ("FLUENCE_LOG_FORMAT", "logfmt"),
+            ("FLUENCE_TCP_PROT", "2"),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stderr);
+    for part in [
+        "tcp_port = 2\n",
+        "websocket_port = 3\n",
+        "query_timeout = \"4s\"",
+        "config_endpoint_enabled = true",
+        "level=warn target=peer::arguments msg=\"the variable FLUENCE_TCP_PROT is no key",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    let shown = key.to_string_lossy().into_owned();
+    let host = Host::start(&["--key-file", &shown]);
+    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(host);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let output = run(PEER, &["--key-file", &shown]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("did you mean `tcp_port`?"));
+    assert!(text(&output.stderr).contains("640"));
+}
+
+#[test]
+fn a_peer_is_watched_over_http() {
+    let host = Host::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let script = file(&directory, "echo.air", ECHO);
+    let arguments = ["--relay", &host.listen[0], "--air", &script];
+    let output = run(
+        CLIENT,
+        &[&arguments[..], &["--args", r#"{"text": "ab"}"#]].concat(),
+    );
+    assert!(output.status.success());
+    assert!(host.get("/peer_id").contains(&host.id));
+    assert!(host.get("/health").starts_with("HTTP/1.1 200"));
+    let metrics = host.get("/metrics");
+    let received = "connection_pool_received_particles_total{particle_type=\"Common\"} ";
+    let line = metrics.lines().find(|line| line.starts_with(received));
+    let count: u32 = line.unwrap()[received.len()..].parse().unwrap();
+    assert!(count > 0, "{metrics}");
 }
 
 #[test]

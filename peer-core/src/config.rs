@@ -12,9 +12,14 @@
 //! assert!(error.to_string().contains("did you mean `tcp_port`?"), "{error}");
 //! ```
 
+#[macro_use]
+mod schema;
+
 mod deployment;
 mod engine;
+mod layers;
 mod network;
+mod page;
 mod peer;
 mod services;
 mod suggest;
@@ -24,8 +29,10 @@ mod units;
 pub use self::{
     deployment::EffectorConfig,
     engine::{EngineLimits, VmLimits},
+    layers::ConfigLayers,
     network::{KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig},
-    peer::{BootstrapConfig, KeyFormat, KeyPairConfig, PeerConfig},
+    peer::{BootstrapConfig, KeyFormat, KeyPairConfig, PeerConfig, TransportKind},
+    schema::{Ignored, Key, Kind, Setting},
     services::{ModuleConfig, ServiceConfig},
     system::{
         AquaIpfsConfig, DeciderConfig, DevModeConfig, ModuleFile, RegistryConfig,
@@ -58,6 +65,24 @@ pub enum ConfigError {
         message: String,
         /// A suggestion for a mistyped key, or nothing.
         hint: String,
+    },
+    /// What is wrong with a file among several.
+    #[error("{path}: {source}")]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ConfigError>,
+    },
+    /// A variable of the environment whose value is not what its key needs.
+    #[error("the variable {variable} is `{value}`, expected {expected}")]
+    Variable {
+        /// The variable.
+        variable: String,
+        /// Its value.
+        value: String,
+        /// What was expected.
+        expected: String,
     },
     /// A value that parses but cannot be used.
     #[error("the configuration key `{key}` has the value {value}: {expected}")]

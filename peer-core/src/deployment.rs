@@ -186,6 +186,7 @@ impl From<DeploymentError> for Failure {
 #[derive(Clone)]
 pub struct Deployment {
     inner: Arc<Inner>,
+    lost_services: usize,
 }
 
 struct Inner {
@@ -273,10 +274,17 @@ impl Deployment {
             let blueprint = inner.own_blueprint("spell", modules, &BTreeMap::new())?;
             inner.spell_blueprint.get_or_init(|| blueprint);
         }
-        inner.restore()?;
+        let lost_services = inner.restore()?;
         Ok(Self {
             inner: Arc::new(inner),
+            lost_services,
         })
+    }
+
+    /// Services that were there and could not be brought back.
+    #[must_use]
+    pub fn lost_services(&self) -> usize {
+        self.lost_services
     }
 
     /// The files of particles.

@@ -150,6 +150,24 @@ impl DataKey {
     }
 }
 
+/// What an engine is busy with at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Particles that are remembered, in all scopes.
+    pub particles: usize,
+    /// Copies of particles that wait for a run.
+    pub queued: usize,
+    /// Bytes of data that wait or are remembered.
+    pub held: usize,
+    /// Runs of the state machine that have a place.
+    pub running: usize,
+    /// Runs that exceeded their time and have not ended.
+    pub stuck: usize,
+    /// Runs that may be under way in one scope.
+    pub max_parallel_runs: usize,
+}
+
 /// The particle engine of one peer. See the [module](self).
 pub struct Engine {
     host_id: PeerId,
@@ -160,12 +178,18 @@ pub struct Engine {
     scripts: Arc<ScriptCache>,
     scopes: BTreeMap<PeerId, Scope>,
     actors: BTreeMap<ActorId, Actor>,
+    /// How many of them each peer started. Never iterated.
+    by_initiator: HashMap<PeerId, usize>,
     next_actor: u64,
     next_run: u64,
     /// Scopes of runs that have not ended, also of actors that are gone.
     runs: BTreeMap<u64, PeerId>,
     timers: BTreeSet<(u64, ActorId, Timer)>,
     held: usize,
+    /// Copies that wait for a run, over all particles.
+    queued: usize,
+    /// Runs that exceeded their time and have not ended.
+    stuck: BTreeSet<u64>,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -208,11 +232,14 @@ impl Engine {
             scripts: Arc::new(scripts),
             scopes: BTreeMap::from([(host_id, Scope::new(key, max_parallel_runs))]),
             actors: BTreeMap::new(),
+            by_initiator: HashMap::new(),
             next_actor: 0,
             next_run: 0,
             runs: BTreeMap::new(),
             timers: BTreeSet::new(),
             held: 0,
+            queued: 0,
+            stuck: BTreeSet::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -261,6 +288,19 @@ impl Engine {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held
+    }
+
+    /// What the engine is busy with.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            particles: self.actors.len(),
+            queued: self.queued,
+            held: self.held,
+            running: self.runs.len(),
+            stuck: self.stuck.len(),
+            max_parallel_runs: self.max_parallel_runs,
+        }
     }
 
     /// Whether no run and no call is under way, and nothing waits for one.
@@ -409,6 +449,14 @@ impl Engine {
             return;
         };
         self.held = self.held.saturating_sub(actor.held());
+        self.queued = self.queued.saturating_sub(actor.inbox.len());
+        let initiator = actor.particle.init_peer_id;
+        if let Some(count) = self.by_initiator.get_mut(&initiator) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_initiator.remove(&initiator);
+            }
+        }
         self.timers
             .remove(&(actor.deadline_ms.saturating_add(1), actor_id, Timer::Expiry));
         if let Phase::Running(run) = &actor.phase {

@@ -66,6 +66,7 @@ pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+pub mod counters;
 #[cfg(feature = "marine")]
 pub mod deployment;
 pub mod engine;
@@ -84,6 +85,10 @@ pub mod workers;
 
 #[cfg(feature = "network")]
 pub mod client;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod metrics;
 #[cfg(feature = "network")]
 pub mod network;
 #[cfg(feature = "network")]

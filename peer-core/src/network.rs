@@ -23,9 +23,11 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use self::counters::{Counter, NetworkCounters};
+pub(crate) use self::counters::is_spell;
+pub use self::counters::{NetworkCounters, ParticleSizes};
 pub use self::error::{DialError, KademliaError, NetworkError, SendError};
 pub use self::handle::{Network, Role, peer_of_address};
+pub use crate::counters::{Counter, Histogram};
 
 use particle::{Particle, PeerId};
 

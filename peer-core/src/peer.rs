@@ -28,11 +28,15 @@
 
 mod core;
 mod event;
+mod health;
 #[cfg(feature = "marine")]
 mod hosting;
+#[cfg(test)]
+mod hostile;
 mod key;
 
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
+pub use self::health::HealthCheck;
 pub use self::key::{KeyFileError, load_key};
 
 use std::path::Path;
@@ -44,13 +48,14 @@ use thiserror::Error;
 use self::core::{Core, Parts};
 use crate::builtins::{Builtins, Guard, NodeInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{NetworkConfig, PeerConfig, ServiceConfig};
+use crate::config::{NetworkConfig, NetworkName, PeerConfig, ServiceConfig};
 use crate::connectivity::Connectivity;
 #[cfg(feature = "marine")]
 use crate::deployment::DeploymentError;
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, Load};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
+use crate::services::Services;
 #[cfg(feature = "marine")]
 use crate::services::MarineError;
 use crate::store::{Change, DiskStore, Durability, MemoryStore, Store, StoreError, Table};
@@ -104,6 +109,16 @@ pub struct Peer {
     core: Arc<Core>,
     #[cfg(feature = "marine")]
     hosting: Arc<hosting::Hosting>,
+    about: Arc<About>,
+}
+
+/// What does not change about a running peer.
+struct About {
+    node: NodeInfo,
+    network: NetworkName,
+    services: Option<Arc<Services>>,
+    /// Services that others deployed and that could not be brought back.
+    lost_services: usize,
 }
 
 /// What a peer is made of.
@@ -174,6 +189,31 @@ impl Peer {
     #[must_use]
     pub fn deployment(&self) -> Option<&crate::deployment::Deployment> {
         self.hosting.deployment()
+    }
+
+    /// What the engine is busy with.
+    pub fn load(&self) -> Load {
+        self.core.engine_load()
+    }
+
+    /// Particles that were not sent because too many were being sent.
+    pub fn refused_sends(&self) -> u64 {
+        self.core.refused_sends()
+    }
+
+    /// The services of the peer, where it has any.
+    pub fn services(&self) -> Option<&Arc<Services>> {
+        self.about.services.as_ref()
+    }
+
+    /// What `peer.identify` says.
+    pub fn node_info(&self) -> &NodeInfo {
+        &self.about.node
+    }
+
+    /// The network that the peer belongs to.
+    pub fn network_name(&self) -> &NetworkName {
+        &self.about.network
     }
 
     /// Stops: listeners and connections are closed, calls under way are dropped, particles are
@@ -308,13 +348,14 @@ impl PeerBuilder {
             } else {
                 settings.external_addresses.clone()
             },
+            allowed_binaries: self.config.allowed_binaries.clone(),
             ..NodeInfo::default()
         };
         let guard = Guard::new(managers.iter().copied());
         #[cfg(feature = "marine")]
         let guard = guard.with_services(hosting.services().clone());
         let builtins = Builtins::new(connectivity, self.clock.clone())
-            .with_node_info(node)
+            .with_node_info(node.clone())
             .with_guard(guard);
         let host = self
             .functions
@@ -322,7 +363,7 @@ impl PeerBuilder {
             .fold(HostChain::new().with(Arc::new(builtins)), HostChain::with);
         #[cfg(feature = "marine")]
         let host = hosting.join(host);
-        let mut engine = Engine::new(key, self.config.engine.clone()).with_managers(managers);
+        let mut engine = Engine::new(key, self.config.engine()).with_managers(managers);
         if !self.observers.is_empty() {
             engine = engine.with_events();
         }
@@ -339,10 +380,26 @@ impl PeerBuilder {
         let core = Core::start(engine, network, received, parts);
         #[cfg(feature = "marine")]
         let hosting = hosting.start(&core, &self.config).await?;
+        #[cfg(feature = "marine")]
+        let (services, lost_services) = (
+            Some(hosting.services().clone()),
+            hosting
+                .deployment()
+                .map_or(0, crate::deployment::Deployment::lost_services),
+        );
+        #[cfg(not(feature = "marine"))]
+        let (services, lost_services) = (None, 0);
+        let about = Arc::new(About {
+            node,
+            network: settings.network,
+            services,
+            lost_services,
+        });
         Ok(Peer {
             core,
             #[cfg(feature = "marine")]
             hosting,
+            about,
         })
     }
 

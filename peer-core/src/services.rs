@@ -5,6 +5,7 @@
 //! call gets a fresh one.
 
 mod blocking;
+mod counters;
 mod entry;
 #[cfg(feature = "marine")]
 mod marine;
@@ -15,6 +16,7 @@ mod token;
 #[cfg(feature = "network")]
 pub use self::blocking::TokioBlocking;
 pub use self::blocking::{Blocking, Inline};
+pub use self::counters::ServiceCounters;
 #[cfg(feature = "marine")]
 pub use self::marine::{Marine, MarineError};
 pub use self::stats::DEFAULT_HISTORY;
@@ -24,7 +26,10 @@ pub(crate) use self::{marine::Deployable, token::Tokens};
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, atomic::AtomicUsize},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -112,6 +117,18 @@ pub struct ServiceView {
     pub aliases: Vec<String>,
 }
 
+/// What the services of a peer are at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServiceUsage {
+    /// How many there are.
+    pub services: usize,
+    /// Bytes of memory they had after their last calls.
+    pub memory: u64,
+    /// Calls that run or wait for their service.
+    pub calls: usize,
+}
+
 /// How a service is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {
@@ -137,6 +154,7 @@ pub struct Services {
     scopes: RwLock<BTreeMap<PeerId, Scope>>,
     /// How many of its last calls a service remembers one by one.
     history: usize,
+    counters: Arc<ServiceCounters>,
 }
 
 #[derive(Default)]
@@ -187,7 +205,28 @@ impl Services {
             clock,
             scopes: RwLock::default(),
             history: DEFAULT_HISTORY,
+            counters: Arc::default(),
         }
+    }
+
+    /// What was counted over all services.
+    #[must_use]
+    pub fn counters(&self) -> &ServiceCounters {
+        &self.counters
+    }
+
+    /// What the services are now: how many there are, the bytes of memory they had after their
+    /// last calls, and the calls that run or wait.
+    #[must_use]
+    pub fn usage(&self) -> ServiceUsage {
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = ServiceUsage::default();
+        for service in scopes.values().flat_map(|scope| scope.services.values()) {
+            usage.services += 1;
+            usage.memory += service.memory.load(Ordering::Relaxed);
+            usage.calls += service.queued.load(Ordering::Relaxed);
+        }
+        usage
     }
 
     /// Sets how many of the last calls of a service are listed one by one.
@@ -238,6 +277,8 @@ impl Services {
         if scope.services.contains_key(id) {
             return Err(ServiceError::Taken { id: id.to_owned() });
         }
+        let memory = instance.as_ref();
+        let memory = memory.map_or(0, |instance| entry::total(&instance.memory()));
         let service = Service {
             id: id.to_owned(),
             info,
@@ -246,9 +287,11 @@ impl Services {
             stats: std::sync::Mutex::default(),
             instance: Arc::new(Mutex::new(instance)),
             queued: AtomicUsize::new(0),
+            memory: AtomicU64::new(memory),
             last_act: entry::LastAct::default(),
         };
         scope.services.insert(id.to_owned(), Arc::new(service));
+        self.counters.created.increment();
         Ok(())
     }
 
@@ -314,6 +357,7 @@ impl Services {
         drop(scopes);
         let Some(service) = service else { return false };
         service.last_act.set(act);
+        self.counters.removed.increment();
         true
     }
 
@@ -411,7 +455,9 @@ impl Services {
                 service.id
             ));
         };
+        let asked = Instant::now();
         let mut instance = service.instance.clone().lock_owned().await;
+        self.counters.lock_wait.observe_time(asked.elapsed());
         let left = call.deadline_ms.saturating_sub(self.clock.now_ms());
         let timeout = service
             .options
@@ -419,9 +465,9 @@ impl Services {
             .min(Duration::from_millis(left));
         let (sender, receiver) = oneshot::channel();
         let (called, call) = (service.clone(), call.clone());
-        let history = self.history;
+        let (history, counters) = (self.history, self.counters.clone());
         self.blocking.spawn(Box::new(move || {
-            let outcome = called.call(&mut instance, &call, timeout, history);
+            let outcome = called.call(&mut instance, &call, timeout, history, &counters);
             drop(instance);
             // Whoever waited may have given up.
             let _ = sender.send(outcome);

@@ -5,6 +5,8 @@ mod aquavm;
 mod embedded;
 #[cfg(feature = "marine")]
 mod marine;
+#[cfg(feature = "peer")]
+mod peer;
 mod report;
 
 use std::process::ExitCode;
@@ -20,6 +22,9 @@ pub enum Arguments {
     /// Services in our engines, against the published runtime.
     #[cfg(feature = "marine")]
     Marine(marine::Arguments),
+    /// A peer under load, or with idle clients.
+    #[cfg(feature = "peer")]
+    Peer(peer::Arguments),
 }
 
 /// Runs the task.
@@ -30,6 +35,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Arguments::Embedded(arguments) => embedded::run(arguments),
         #[cfg(feature = "marine")]
         Arguments::Marine(arguments) => marine::run(arguments),
+        #[cfg(feature = "peer")]
+        Arguments::Peer(arguments) => peer::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

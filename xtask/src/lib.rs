@@ -17,11 +17,14 @@ pub mod agreement;
 pub mod bench;
 pub mod ci;
 pub mod conformance;
+pub mod crash;
 #[cfg(feature = "marine")]
 pub mod embedded;
 pub mod fuzz;
 #[cfg(feature = "marine")]
 pub mod guest;
+#[cfg(feature = "peer")]
+pub mod host;
 pub mod interop;
 #[cfg(feature = "marine")]
 pub mod interpreter;

@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-/// A module that may run programs of the host, table `[effectors.LABEL]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EffectorConfig {
-    /// Content identifier of the module.
-    pub wasm_cid: String,
-    /// The programs: name by which the module imports one, its path.
-    pub allowed_binaries: BTreeMap<String, PathBuf>,
+settings! {
+    /// A module that may run programs of the host, table `[effectors.LABEL]`.
+    pub entry EffectorConfig {
+        /// Content identifier of the module.
+        pub wasm_cid: String,
+        /// The programs: name by which the module imports one, its path.
+        pub allowed_binaries: BTreeMap<String, PathBuf>,
+    }
 }
 
 /// The published module that runs `curl`.

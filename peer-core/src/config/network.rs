@@ -55,62 +55,37 @@ impl Default for NetworkConfig {
     }
 }
 
-/// The particle protocol, table `[protocol_config]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProtocolConfig {
-    /// Time to read or write one particle frame.
-    pub upgrade_timeout: HumanDuration,
-    /// Time to open a substream.
-    pub outbound_substream_timeout: HumanDuration,
-    /// Largest payload of a frame that is read.
-    pub max_frame_size: ByteSize,
-    /// Inbound substreams of one connection that are read at a time; more are refused.
-    pub max_inbound_streams: usize,
-    /// Outbound substreams of one connection that are open at a time; further particles queue.
-    pub max_outbound_streams: usize,
-    /// Particles queued for one connection; further ones are dropped with a reason.
-    pub max_queued: usize,
-}
-
-impl Default for ProtocolConfig {
-    fn default() -> Self {
-        Self {
-            upgrade_timeout: HumanDuration::from_secs(10),
-            outbound_substream_timeout: HumanDuration::from_secs(10),
-            max_frame_size: ByteSize(100 << 20),
-            max_inbound_streams: 128,
-            max_outbound_streams: 8,
-            max_queued: 256,
-        }
+settings! {
+    /// The particle protocol, table `[protocol_config]`.
+    pub table ProtocolConfig {
+        /// Time to read or write one particle frame.
+        pub upgrade_timeout: HumanDuration = HumanDuration::from_secs(10),
+        /// Time to open a substream.
+        pub outbound_substream_timeout: HumanDuration = HumanDuration::from_secs(10),
+        /// Largest payload of a frame that is read.
+        pub max_frame_size: ByteSize = ByteSize(100 << 20),
+        /// Inbound substreams of one connection that are read at a time; more are refused.
+        pub max_inbound_streams: usize = 128,
+        /// Outbound substreams of one connection that are open at a time; further particles queue.
+        pub max_outbound_streams: usize = 8,
+        /// Particles queued for one connection; further ones are dropped with a reason.
+        pub max_queued: usize = 256,
     }
 }
 
-/// Kademlia, table `[kademlia]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KademliaConfig {
-    /// Largest message. The reference's default of 1.6 GB is an oversight.
-    pub max_packet_size: ByteSize,
-    /// Time of one query; a lookup of a peer gets twice that.
-    pub query_timeout: HumanDuration,
-    /// How many peers a query looks for; 20 when absent.
-    pub replication_factor: Option<usize>,
-    /// Failed lookups of a peer after which it is banned.
-    pub peer_fail_threshold: usize,
-    /// How long a ban lasts.
-    pub ban_cooldown: HumanDuration,
-}
-
-impl Default for KademliaConfig {
-    fn default() -> Self {
-        Self {
-            max_packet_size: ByteSize(1 << 20),
-            query_timeout: HumanDuration::from_secs(3),
-            replication_factor: None,
-            peer_fail_threshold: 3,
-            ban_cooldown: HumanDuration::from_secs(60),
-        }
+settings! {
+    /// Kademlia, table `[kademlia]`.
+    pub table KademliaConfig {
+        /// Largest message. The reference's default of 1.6 GB is an oversight.
+        pub max_packet_size: ByteSize = ByteSize(1 << 20),
+        /// Time of one query; a lookup of a peer gets twice that.
+        pub query_timeout: HumanDuration = HumanDuration::from_secs(3),
+        /// How many peers a query looks for; 20 when absent.
+        pub replication_factor: Option<usize> = None,
+        /// Failed lookups of a peer after which it is banned.
+        pub peer_fail_threshold: usize = 3,
+        /// How long a ban lasts.
+        pub ban_cooldown: HumanDuration = HumanDuration::from_secs(60),
     }
 }
 

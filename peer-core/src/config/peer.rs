@@ -9,132 +9,160 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration,
-    KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig,
-    SystemServicesConfig, deployment::default_effectors, system::default_spell_ttl,
+    ByteSize, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration, Ignored,
+    KademliaConfig, Kind, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig, Setting,
+    SystemServicesConfig, VmLimits, deployment::default_effectors, system::default_spell_ttl,
 };
 
-/// The configuration of a peer: one TOML file, every key optional.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PeerConfig {
-    /// The peer's own key.
-    pub root_key_pair: KeyPairConfig,
-    /// Base58 id of the peer that may administrate this one; nobody when absent.
-    pub management_peer_id: Option<String>,
-    /// Address to listen on, for TCP, WebSocket and HTTP.
-    pub listen_ip: IpAddr,
-    /// Port of plain TCP; 0 is any.
-    pub tcp_port: u16,
-    /// Port of WebSocket; 0 is any.
-    pub websocket_port: u16,
-    /// IP under which the peer is reached from outside.
-    pub external_address: Option<IpAddr>,
-    /// Further multiaddresses to announce, such as those of a TLS proxy.
-    pub external_multiaddresses: Vec<String>,
-    /// Multiaddresses of peers to connect to at start.
-    pub bootstrap_nodes: Vec<String>,
-    /// True ignores `bootstrap_nodes`.
-    pub local: bool,
-    /// Pauses between attempts to reach a bootstrap node.
-    pub bootstrap_config: BootstrapConfig,
-    /// Kademlia bootstrap runs at each n-th bootstrap connection.
-    pub bootstrap_frequency: usize,
-    /// Whether private and loopback addresses of other peers are kept.
-    pub allow_local_addresses: bool,
-    /// The network: `dar`, `stage`, `kras` or a custom id.
-    pub network: NetworkName,
-    /// Time for the upgrade of a fresh socket.
-    pub socket_timeout: HumanDuration,
-    /// Connections without substreams are closed after this.
-    pub connection_idle_timeout: HumanDuration,
-    /// Connections to one peer.
-    pub max_established_per_peer: u32,
-    /// Inbound connections being set up.
-    pub max_pending_incoming: Option<u32>,
-    /// Outbound connections being set up.
-    pub max_pending_outgoing: Option<u32>,
-    /// Inbound connections.
-    pub max_established_incoming: Option<u32>,
-    /// Outbound connections.
-    pub max_established_outgoing: Option<u32>,
-    /// All connections.
-    pub max_established: Option<u32>,
-    /// The particle protocol.
-    pub protocol_config: ProtocolConfig,
-    /// Kademlia.
-    pub kademlia: KademliaConfig,
-    /// Particles received and not yet given to the engine.
-    pub particle_queue_buffer: usize,
-    /// Particles to send that wait for a connection.
-    pub effects_queue_buffer: usize,
-    /// The particle engine.
-    pub engine: EngineLimits,
-    /// Directory of everything the peer keeps.
-    pub data_dir: Option<PathBuf>,
-    /// Services created at start.
-    pub services: Vec<ServiceConfig>,
-    /// Modules that may run programs of the host, by any label.
-    pub effectors: BTreeMap<String, EffectorConfig>,
-    /// Environment of services that others deploy.
-    pub services_envs: BTreeMap<String, String>,
-    /// Linear memory of a service that others deploy.
-    pub default_service_memory_limit: Option<ByteSize>,
-    /// How many of its last calls `stat.service_stat` lists of a service.
-    pub max_builtin_metrics_storage_size: usize,
-    /// Cores that work for compute units, such as `0-3,5`; all but the first one when absent.
-    pub cpus_range: Option<String>,
-    /// How many of those cores, from the first on, are kept for the peer itself.
-    pub system_cpu_count: usize,
-    /// How long particles of spells live.
-    pub max_spell_particle_ttl: HumanDuration,
-    /// A host for developers.
-    pub dev_mode: DevModeConfig,
-    /// Services that the host deploys at start.
-    pub system_services: SystemServicesConfig,
-}
-
-impl Default for PeerConfig {
-    fn default() -> Self {
-        Self {
-            root_key_pair: KeyPairConfig::default(),
-            management_peer_id: None,
-            listen_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            tcp_port: 977,
-            websocket_port: 999,
-            external_address: None,
-            external_multiaddresses: Vec::new(),
-            bootstrap_nodes: Vec::new(),
-            local: false,
-            bootstrap_config: BootstrapConfig::default(),
-            bootstrap_frequency: 3,
-            allow_local_addresses: false,
-            network: NetworkName::default(),
-            socket_timeout: HumanDuration::from_secs(20),
-            connection_idle_timeout: HumanDuration::from_secs(180),
-            max_established_per_peer: 5,
-            max_pending_incoming: None,
-            max_pending_outgoing: None,
-            max_established_incoming: None,
-            max_established_outgoing: None,
-            max_established: None,
-            protocol_config: ProtocolConfig::default(),
-            kademlia: KademliaConfig::default(),
-            particle_queue_buffer: 128,
-            effects_queue_buffer: 128,
-            engine: EngineLimits::default(),
-            data_dir: None,
-            services: Vec::new(),
-            effectors: default_effectors(),
-            services_envs: BTreeMap::new(),
-            default_service_memory_limit: None,
-            max_builtin_metrics_storage_size: 5,
-            cpus_range: None,
-            system_cpu_count: 1,
-            max_spell_particle_ttl: default_spell_ttl(),
-            dev_mode: DevModeConfig::default(),
-            system_services: SystemServicesConfig::default(),
-        }
+settings! {
+    /// The configuration of a peer: one TOML file, every key optional.
+    pub table PeerConfig {
+        /// The peer's own key.
+        pub root_key_pair: KeyPairConfig = KeyPairConfig::default(),
+        /// Base58 id of the peer that may administrate this one; nobody when absent.
+        pub management_peer_id: Option<String> = None,
+        /// Address to listen on, for TCP, WebSocket and HTTP.
+        pub listen_ip: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        /// Port of plain TCP; 0 is any.
+        pub tcp_port: u16 = 977,
+        /// Port of WebSocket; 0 is any.
+        pub websocket_port: u16 = 999,
+        /// Port of the HTTP interface for operators; 0 is any. It has no authentication: let only
+        /// the machines that watch the peer reach it.
+        pub http_port: u16 = 918,
+        /// Whether HTTP answers `/metrics`.
+        pub metrics_enabled: bool = true,
+        /// Whether HTTP answers `/health`.
+        pub health_check_enabled: bool = true,
+        /// Whether HTTP answers `/config` with this configuration, secrets left out.
+        pub config_endpoint_enabled: bool = false,
+        /// IP under which the peer is reached from outside.
+        pub external_address: Option<IpAddr> = None,
+        /// Further multiaddresses to announce, such as those of a TLS proxy.
+        pub external_multiaddresses: Vec<String> = Vec::new(),
+        /// Multiaddresses of peers to connect to at start.
+        pub bootstrap_nodes: Vec<String> = Vec::new(),
+        /// True ignores `bootstrap_nodes`.
+        pub local: bool = false,
+        /// Pauses between attempts to reach a bootstrap node.
+        pub bootstrap_config: BootstrapConfig = BootstrapConfig::default(),
+        /// Kademlia bootstrap runs at each n-th bootstrap connection.
+        pub bootstrap_frequency: usize = 3,
+        /// Whether private and loopback addresses of other peers are kept.
+        pub allow_local_addresses: bool = false,
+        /// The network: `dar`, `stage`, `kras` or a custom id.
+        pub network: NetworkName = NetworkName::default(),
+        /// The transport; `Memory`, for tests of the published peer, is not offered.
+        pub transport: TransportKind = TransportKind::Network,
+        /// Time for the upgrade of a fresh socket.
+        pub socket_timeout: HumanDuration = HumanDuration::from_secs(20),
+        /// Connections without substreams are closed after this.
+        pub connection_idle_timeout: HumanDuration = HumanDuration::from_secs(180),
+        /// Connections to one peer.
+        pub max_established_per_peer: u32 = 5,
+        /// Inbound connections being set up.
+        pub max_pending_incoming: Option<u32> = None,
+        /// Outbound connections being set up.
+        pub max_pending_outgoing: Option<u32> = None,
+        /// Inbound connections.
+        pub max_established_incoming: Option<u32> = None,
+        /// Outbound connections.
+        pub max_established_outgoing: Option<u32> = None,
+        /// All connections.
+        pub max_established: Option<u32> = None,
+        /// The particle protocol.
+        pub protocol_config: ProtocolConfig = ProtocolConfig::default(),
+        /// Kademlia.
+        pub kademlia: KademliaConfig = KademliaConfig::default(),
+        /// Particles received and not yet given to the engine.
+        pub particle_queue_buffer: usize = 128,
+        /// Particles to send that wait for a connection.
+        pub effects_queue_buffer: usize = 128,
+        /// The particle engine.
+        pub engine: EngineLimits = EngineLimits::default(),
+        /// Limits of the state machine, as the published peer names them; they replace those of
+        /// `[engine.vm]`.
+        pub avm_config: Option<VmLimits> = None,
+        /// Runs of the state machine at a time, instead of `max_parallel_runs` of `[engine]`.
+        pub aquavm_pool_size: Option<usize> = None,
+        /// Time for one run of the state machine, instead of `run_timeout` of `[engine]`.
+        pub particle_execution_timeout: Option<HumanDuration> = None,
+        /// Directory of everything the peer keeps; without one it keeps nothing. `base_dir` is
+        /// another name of this key.
+        pub data_dir: Option<PathBuf> = None,
+        /// Services created at start.
+        #[serde(deserialize_with = "super::services::list")]
+        pub services: Vec<ServiceConfig> = Vec::new(),
+        /// Modules that may run programs of the host, by any label.
+        pub effectors: BTreeMap<String, EffectorConfig> = default_effectors(),
+        /// Paths that `peer.identify` reports as programs for effectors; what may run is said by
+        /// `effectors`.
+        pub allowed_binaries: Vec<String> = Vec::new(),
+        /// Environment of services that others deploy.
+        pub services_envs: BTreeMap<String, String> = BTreeMap::new(),
+        /// Linear memory of a service that others deploy.
+        pub default_service_memory_limit: Option<ByteSize> = None,
+        /// How many of its last calls `stat.service_stat` lists of a service.
+        pub max_builtin_metrics_storage_size: usize = 5,
+        /// Cores that work for compute units, such as `0-3,5`; all but the first one when absent.
+        pub cpus_range: Option<String> = None,
+        /// How many of those cores, from the first on, are kept for the peer itself.
+        pub system_cpu_count: usize = 1,
+        /// The host's own functions need no particle.
+        pub builtins_key_pair: Ignored = Ignored,
+        /// Memory of services is read when `/metrics` is.
+        pub metrics_timer_resolution: Ignored = Ignored,
+        /// Metrics of the runtime are not offered.
+        pub tokio_metrics_enabled: Ignored = Ignored,
+        /// As `tokio_metrics_enabled`.
+        pub tokio_metrics_poll_histogram_enabled: Ignored = Ignored,
+        /// Has no effect in the published peer either.
+        pub root_weights: Ignored = Ignored,
+        /// Particles enter the engine in the order in which they arrive; see `[engine]` for what
+        /// runs at a time.
+        pub particle_processor_parallelism: Ignored = Ignored,
+        /// Workers share the queues of the host.
+        pub workers_queue_buffer: Ignored = Ignored,
+        /// How long particles of spells live.
+        pub max_spell_particle_ttl: HumanDuration = default_spell_ttl(),
+        /// Everything is below `data_dir`.
+        pub persistent_base_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub ephemeral_base_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub services_persistent_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub services_ephemeral_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub avm_base_dir: Ignored = Ignored,
+        /// The interpreter is part of the program.
+        pub air_interpreter_path: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub spell_base_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub keypairs_base_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub workers_base_dir: Ignored = Ignored,
+        /// As `persistent_base_dir`.
+        pub cc_events_dir: Ignored = Ignored,
+        /// As `cpus_range`.
+        pub core_state_path: Ignored = Ignored,
+        /// A host for developers.
+        pub dev_mode: DevModeConfig = DevModeConfig::default(),
+        /// Services that the host deploys at start.
+        pub system_services: SystemServicesConfig = SystemServicesConfig::default(),
+        /// The chain is not reached from this program.
+        pub chain_config: Ignored = Ignored,
+        /// As `chain_config`.
+        pub chain_listener_config: Ignored = Ignored,
+        /// Virtual machines are not offered.
+        pub vm: Ignored = Ignored,
+        /// Traces are not exported; logs are set by `--log`.
+        pub tracing: Ignored = Ignored,
+        /// There is no banner.
+        pub no_banner: Ignored = Ignored,
+        /// `/config` and `--check-config` show the configuration.
+        pub print_config: Ignored = Ignored,
     }
 }
 
@@ -153,6 +181,58 @@ impl PeerConfig {
     /// As [`PeerConfig::from_toml`], and a file that cannot be read.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         super::from_file(path)
+    }
+
+    /// What every key means, as a page in Markdown.
+    #[must_use]
+    pub fn reference() -> String {
+        let defaults = toml::Table::try_from(Self::default()).unwrap_or_default();
+        match Self::kind() {
+            Kind::Table(keys) => super::page::page(HEAD, &keys, &defaults),
+            _ => String::new(),
+        }
+    }
+
+    /// The configuration as TOML, without secrets.
+    ///
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn to_public_toml(&self) -> Result<String, ConfigError> {
+        let mut public = self.clone();
+        public.root_key_pair.value = None;
+        // Their values may be anything, passwords included.
+        let hidden = || "…".to_owned();
+        public
+            .services_envs
+            .values_mut()
+            .for_each(|value| *value = hidden());
+        for module in public
+            .services
+            .iter_mut()
+            .flat_map(|service| &mut service.modules)
+        {
+            module.envs.values_mut().for_each(|value| *value = hidden());
+        }
+        toml::to_string(&public).map_err(|error| ConfigError::Invalid {
+            message: error.to_string(),
+            hint: String::new(),
+        })
+    }
+
+    /// The limits of the engine, with what the keys of the published peer say about them.
+    #[must_use]
+    pub fn engine(&self) -> EngineLimits {
+        let mut engine = self.engine.clone();
+        if let Some(vm) = &self.avm_config {
+            engine.vm = vm.clone();
+        }
+        if let Some(runs) = self.aquavm_pool_size {
+            engine.max_parallel_runs = runs;
+        }
+        if let Some(timeout) = self.particle_execution_timeout {
+            engine.run_timeout = timeout;
+        }
+        engine
     }
 
     /// The settings of the network.
@@ -201,28 +281,21 @@ impl PeerConfig {
     }
 }
 
-/// Where the peer's key comes from, table `[root_key_pair]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeyPairConfig {
-    /// The kind of key.
-    pub format: KeyFormat,
-    /// A file with the secret in base58 or base64.
-    pub path: Option<PathBuf>,
-    /// The secret itself, in base58 or base64.
-    pub value: Option<String>,
-    /// Whether a missing file is written with a new key.
-    pub generate_on_absence: bool,
-}
-
-impl Default for KeyPairConfig {
-    fn default() -> Self {
-        Self {
-            format: KeyFormat::default(),
-            path: None,
-            value: None,
-            generate_on_absence: true,
-        }
+settings! {
+    /// Where the peer's key comes from, table `[root_key_pair]`.
+    pub table KeyPairConfig {
+        /// The kind of key.
+        pub format: KeyFormat = KeyFormat::default(),
+        /// A file with the secret in base58 or base64; `secret_key.ed25519` in `data_dir` when
+        /// absent.
+        pub path: Option<PathBuf> = None,
+        /// The secret itself, in base58 or base64. `secret_key` is another name of this key.
+        #[serde(alias = "secret_key")]
+        pub value: Option<String> = None,
+        /// Whether a missing file is written with a new key; false when the table is given without
+        /// this key.
+        #[serde(default)]
+        pub generate_on_absence: bool = true,
     }
 }
 
@@ -238,24 +311,46 @@ pub enum KeyFormat {
     Secp256k1,
 }
 
-/// Pauses between attempts to reach a bootstrap node, table `[bootstrap_config]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BootstrapConfig {
-    /// Pause after the first failure; doubled by each further one.
-    pub reconnect_delay: HumanDuration,
-    /// Longest pause.
-    pub bootstrap_max_delay: HumanDuration,
+/// Transports that a configuration may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TransportKind {
+    /// TCP and WebSocket.
+    #[default]
+    Network,
 }
 
-impl Default for BootstrapConfig {
-    fn default() -> Self {
-        Self {
-            reconnect_delay: HumanDuration::from_millis(1_500),
-            bootstrap_max_delay: HumanDuration::from_secs(60),
-        }
+impl Setting for TransportKind {
+    fn kind() -> Kind {
+        Kind::Text("`Network`")
     }
 }
+
+settings! {
+    /// Pauses between attempts to reach a bootstrap node, table `[bootstrap_config]`.
+    pub table BootstrapConfig {
+        /// Pause after the first failure; doubled by each further one.
+        pub reconnect_delay: HumanDuration = HumanDuration::from_millis(1_500),
+        /// Longest pause.
+        pub bootstrap_max_delay: HumanDuration = HumanDuration::from_secs(60),
+        /// Kademlia looks around when a bootstrap node is connected.
+        pub bootstrap_delay: Ignored = Ignored,
+    }
+}
+
+/// What stands above the tables of the reference page.
+const HEAD: &str = "# Configuration of a peer
+
+Written by `peer --print-config-schema` from the table that reads configurations.
+
+Sources, later ones win: `Config.toml` in the working directory, the files in `FLUENCE_CONFIG`
+(separated by commas), those of `--config`, the environment, the command line. In the environment
+`tcp_port` is `FLUENCE_TCP_PORT`, and `query_timeout` of the table `kademlia` is
+`FLUENCE_KADEMLIA__QUERY_TIMEOUT`; lists are separated by commas. An unknown key is an error.
+
+Durations are texts like `20s`, `1m 30s`, `500ms`; sizes are numbers of bytes or texts like `4 GiB`.
+
+";
 
 #[cfg(test)]
 mod tests {
@@ -265,6 +360,38 @@ mod tests {
     fn defaults_survive_a_round_trip() {
         let text = toml::to_string(&PeerConfig::default()).unwrap();
         assert_eq!(PeerConfig::from_toml(&text).unwrap(), PeerConfig::default());
+    }
+
+    /// `UPDATE=1 cargo test` writes the page anew.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFIGURATION.md");
+        let page = PeerConfig::reference();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(kept, page, "run the tests with UPDATE=1");
+    }
+
+    #[test]
+    fn secrets_stay_secret() {
+        let config = PeerConfig::from_toml(
+            r#"
+            root_key_pair.value = "geheim"
+            services_envs = { TOKEN = "geheim" }
+            [[services]]
+            name = "s"
+            modules = [{ name = "m", path = "m.wasm", envs = { PASSWORD = "geheim" } }]
+            "#,
+        )
+        .unwrap();
+        let text = config.to_public_toml().unwrap();
+        assert!(
+            !text.contains("geheim") && text.contains("PASSWORD"),
+            "{text}"
+        );
+        PeerConfig::from_toml(&text).unwrap();
     }
 
     #[test]
@@ -306,6 +433,8 @@ mod tests {
             ("socket_timeout = 20", "socket_timeout"),
             ("network = 'main'", "`main` is not a network"),
             ("[[services]]\nname = 'x'", "modules"),
+            ("transport = 'Memory'", "Network"),
+            ("[services]\nwasm_back = 1", "wasm_backend"),
         ] {
             let error = PeerConfig::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -10,16 +10,20 @@ pub(super) fn hint(message: &str) -> String {
         return String::new();
     };
     // The expected keys follow, each in backticks.
-    let candidates = rest.split('`').skip(1).step_by(2);
-    let closest = candidates
-        .map(|candidate| (distance(given, candidate), candidate))
-        .min();
-    match closest {
-        Some((distance, candidate)) if distance <= 1 + given.chars().count() / 3 => {
-            format!("\ndid you mean `{candidate}`?")
-        }
-        _ => String::new(),
+    let candidates: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    match closest(given, &candidates) {
+        Some(candidate) => format!("\ndid you mean `{candidate}`?"),
+        None => String::new(),
     }
+}
+
+/// The candidate that `given` was probably meant to be.
+pub(super) fn closest<'c>(given: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let (distance, candidate) = candidates
+        .iter()
+        .map(|candidate| (distance(given, candidate), *candidate))
+        .min()?;
+    (distance <= 1 + given.chars().count() / 3).then_some(candidate)
 }
 
 /// The number of insertions, deletions, replacements and swaps of neighbours between two texts.

@@ -106,7 +106,10 @@ impl Inner {
                     Err(error) => Err(error),
                 },
             );
-        let (factory, instance) = created.inspect_err(|_| self.files(&id).remove())?;
+        let (factory, instance) = created.inspect_err(|_| {
+            self.services.counters().creation_failures.increment();
+            self.files(&id).remove();
+        })?;
         let record = ServiceRecord {
             blueprint_id: blueprint_id.to_owned(),
             owner: owner.to_string(),
@@ -283,14 +286,16 @@ impl Inner {
     }
 
     /// Adds the services of the store.
-    pub(super) fn restore(&self) -> Result<(), DeploymentError> {
+    pub(super) fn restore(&self) -> Result<usize, DeploymentError> {
         let mut known = BTreeSet::new();
+        let mut lost = 0;
         for (key, record) in self.store.scan(Table::Services, SERVICE.as_bytes())? {
             let key = String::from_utf8_lossy(&key).into_owned();
             if let Some((_, id)) = key.rsplit_once('/') {
                 known.insert(id.to_owned());
             }
             if let Err(error) = self.restore_service(&key, &record) {
+                lost += 1;
                 tracing::error!(%key, %error, "a persisted service was not loaded");
             }
         }
@@ -305,7 +310,7 @@ impl Inner {
             }
         }
         self.sweep(&known);
-        Ok(())
+        Ok(lost)
     }
 
     fn restore_service(&self, key: &str, record: &[u8]) -> Result<(), DeploymentError> {

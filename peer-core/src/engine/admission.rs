@@ -75,6 +75,11 @@ impl Engine {
                 limit: self.limits.max_actors,
             });
         }
+        let limit = self.limits.max_actors_per_peer;
+        let started = self.by_initiator.get(&particle.init_peer_id);
+        if started.is_some_and(|started| *started >= limit) {
+            return Err(DropReason::TooManyOfOnePeer { limit });
+        }
         self.check_memory(particle.data.len())?;
         self.create(peer_id, particle, source, deadline_ms, now_ms);
         Ok(())
@@ -153,6 +158,7 @@ impl Engine {
             });
         }
         self.actors.insert(actor_id, actor);
+        *self.by_initiator.entry(context.init_peer_id).or_default() += 1;
         if let Some(scope) = self.scopes.get_mut(&peer_id) {
             scope.by_signature.insert(signature, actor_id);
         }
@@ -173,6 +179,7 @@ impl Engine {
     pub(super) fn push(&mut self, actor_id: ActorId, data: Bytes, source: Source) {
         if let Some(actor) = self.actors.get_mut(&actor_id) {
             self.held += data.len();
+            self.queued += 1;
             actor.inbox.push_back((data, source));
             self.make_ready(actor_id);
         }

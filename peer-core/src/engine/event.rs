@@ -160,6 +160,11 @@ pub enum DropReason {
         /// How many it may.
         limit: usize,
     },
+    /// The peer remembers as many particles of this one's maker as it may.
+    TooManyOfOnePeer {
+        /// How many it may.
+        limit: usize,
+    },
     /// The data of all particles together takes as much memory as it may.
     OutOfMemory {
         /// How many bytes it may.
@@ -185,6 +190,7 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::QueueFull { .. } => "queue_full",
             Self::TooManyParticles { .. } => "too_many_particles",
+            Self::TooManyOfOnePeer { .. } => "too_many_of_one_peer",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Stuck => "stuck",
         }
@@ -218,6 +224,12 @@ impl fmt::Display for DropReason {
             }
             Self::TooManyParticles { limit } => {
                 write!(formatter, "{limit} particles are already being remembered")
+            }
+            Self::TooManyOfOnePeer { limit } => {
+                write!(
+                    formatter,
+                    "{limit} particles of its maker are already being remembered"
+                )
             }
             Self::OutOfMemory { limit } => {
                 write!(formatter, "the data of all particles exceeds {limit} bytes")

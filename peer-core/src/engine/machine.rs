@@ -38,6 +38,8 @@ pub(super) fn step(job: &RunJob) -> RunOutcome {
             particle: job.limits.particle_size_limit.0,
             call_result: job.limits.call_result_size_limit.0,
             hard: job.limits.hard_limit_enabled,
+            steps: job.limits.max_steps,
+            trace: job.limits.max_states,
             ..Limits::default()
         },
         compat: aquavm::Compat::default(),

@@ -52,6 +52,7 @@ impl Engine {
         let mut next = None;
         while let Some((data, source)) = actor.inbox.pop_front() {
             self.held = self.held.saturating_sub(data.len());
+            self.queued = self.queued.saturating_sub(1);
             if actor.has_run && data == actor.prev {
                 self.counters.count_drop(&DropReason::Duplicate);
                 continue;
@@ -103,6 +104,7 @@ impl Engine {
     }
 
     pub(super) fn run_finished(&mut self, finished: RunFinished, now_ms: u64) {
+        self.stuck.remove(&finished.run_id);
         if let Some(peer_id) = self.runs.remove(&finished.run_id)
             && let Some(scope) = self.scopes.get_mut(&peer_id)
         {
@@ -257,7 +259,10 @@ impl Engine {
         self.counters.failed_runs += 1;
         for (data, _) in std::mem::take(&mut actor.inbox) {
             self.held = self.held.saturating_sub(data.len());
+            self.queued = self.queued.saturating_sub(1);
         }
+        self.stuck.insert(run_id);
+        let peer_id = actor.peer_id;
         let report = Execution {
             failure: Some(format!(
                 "the run did not end within {} ms",
@@ -266,6 +271,14 @@ impl Engine {
             data_verified: false,
             ..execution(actor, &run, Duration::ZERO, now_ms)
         };
+        // Others need not wait for a run that hangs, as long as not too many do: each of them still
+        // has a thread.
+        if self.stuck.len() <= MAX_STUCK_FACTOR.saturating_mul(self.max_parallel_runs) {
+            self.runs.remove(&run_id);
+            if let Some(scope) = self.scopes.get_mut(&peer_id) {
+                scope.running = scope.running.saturating_sub(1);
+            }
+        }
         self.emit_execution(report);
     }
 
@@ -276,6 +289,9 @@ impl Engine {
         }
     }
 }
+
+/// How many runs may hang for each that may be under way, before their places are missed.
+const MAX_STUCK_FACTOR: usize = 4;
 
 /// Codes of runs whose incoming data is not what its peers signed.
 const UNVERIFIED_CIDS: i64 = 8;

@@ -338,6 +338,22 @@ fn queues_are_bounded() {
 }
 
 #[test]
+fn one_peer_cannot_fill_the_memory_of_all() {
+    let mut bench = Bench::new(|limits| limits.max_actors_per_peer = 2);
+    for id in ["a", "b", "c"] {
+        bench.arrive(&particle(id), "");
+    }
+    assert_eq!(bench.drops(), [DropReason::TooManyOfOnePeer { limit: 2 }]);
+    let other = Particle::new(&key(5), "d".to_owned(), START, TTL, "(null)".to_owned());
+    bench.arrive(&other, "");
+    assert_eq!(bench.engine.particles(), 3);
+    bench.advance(u64::from(TTL) + 1);
+    let late = Particle::new(&key(5), "e".to_owned(), bench.now, TTL, "(null)".to_owned());
+    bench.arrive(&late, "");
+    assert!(bench.drops().is_empty());
+}
+
+#[test]
 fn a_call_that_does_not_answer_fails() {
     let mut bench = Bench::new(|limits| limits.call_timeout = HumanDuration::from_millis(100));
     bench.arrive(&particle("a"), "");
@@ -377,13 +393,32 @@ fn a_run_that_does_not_end_blocks_only_its_particle() {
     assert_eq!(bench.engine.counters().timed_out_runs, 1);
     bench.arrive(&a, "2");
     assert_eq!(bench.drops(), [DropReason::Stuck]);
-    // The processor is given back when the run ends; what it returns is not used.
+    // Others go on; what the late run returns is not used.
+    assert_eq!(bench.runs.len(), 2);
+    assert_eq!(bench.engine.load().stuck, 1);
     let stuck = bench.finish(calls("late", [1]));
     assert_eq!(stuck.particle.id, "a");
     assert!(bench.calls.is_empty());
-    assert_eq!(bench.runs.len(), 1);
     assert_eq!(bench.finish(data("x")).particle.id, "b");
     assert!(bench.engine.is_idle());
+    assert_eq!(bench.engine.load().stuck, 0);
+}
+
+#[test]
+fn too_many_hanging_runs_keep_their_places() {
+    let mut bench = Bench::new(|limits| {
+        limits.run_timeout = HumanDuration::from_millis(100);
+        limits.max_parallel_runs = 1;
+    });
+    for number in 0..8 {
+        bench.arrive(&particle(&format!("p{number}")), "");
+        bench.advance(101);
+    }
+    // Four hang beside the one that has the place.
+    assert_eq!(bench.runs.len(), 5);
+    assert_eq!(bench.engine.load().stuck, 5);
+    bench.finish(data("late"));
+    assert_eq!(bench.runs.len(), 4);
 }
 
 #[test]

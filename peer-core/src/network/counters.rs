@@ -1,22 +1,6 @@
 //! What the network counts. Counters only grow; whoever exports metrics reads them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The current value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::counters::{Counter, Histogram, SIZES};
 
 /// Counters of one network.
 #[derive(Debug, Default)]
@@ -24,6 +8,10 @@ impl Counter {
 pub struct NetworkCounters {
     /// Particles that arrived complete.
     pub received: Counter,
+    /// Of these, the ones of spells.
+    pub received_spells: Counter,
+    /// Bytes of data of received particles.
+    pub sizes: ParticleSizes,
     /// Particles written completely to a remote peer.
     pub sent: Counter,
     /// Particles that could not be sent, for whatever reason.
@@ -42,13 +30,54 @@ pub struct NetworkCounters {
     pub oversized_for_clients: Counter,
     /// Peers disconnected because they do not speak the particle protocol.
     pub foreign_peers: Counter,
+    /// Particles to send whose target was connected.
+    pub contacts_local: Counter,
+    /// Particles to send whose target was dialed, by addresses known or found.
+    pub contacts_found: Counter,
+    /// Particles to send whose target nobody knew.
+    pub contacts_unknown: Counter,
+    /// Particles to send for whose target there was no lookup.
+    pub contacts_failed: Counter,
+    /// Particles to send whose target was known and did not answer.
+    pub contacts_unreachable: Counter,
     /// Connections that reached a bootstrap node.
     pub bootstrap_connected: Counter,
     /// Bootstrap nodes that went away.
     pub bootstrap_disconnected: Counter,
 }
 
+/// Sizes of the data of received particles, in bytes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ParticleSizes {
+    /// Of spells.
+    pub spells: Histogram,
+    /// Of everybody else.
+    pub common: Histogram,
+}
+
+impl Default for ParticleSizes {
+    fn default() -> Self {
+        Self {
+            spells: Histogram::new(SIZES),
+            common: Histogram::new(SIZES),
+        }
+    }
+}
+
 impl NetworkCounters {
+    /// Counts a particle that arrived.
+    pub(super) fn count_received(&self, particle: &particle::Particle) {
+        self.received.increment();
+        let size = particle.data.len() as f64;
+        if is_spell(&particle.id) {
+            self.received_spells.increment();
+            self.sizes.spells.observe(size);
+        } else {
+            self.sizes.common.observe(size);
+        }
+    }
+
     /// Every counter with the name it has in metrics.
     pub fn values(&self) -> [(&'static str, u64); 12] {
         [
@@ -75,4 +104,9 @@ impl NetworkCounters {
             ),
         ]
     }
+}
+
+/// Whether a particle with this id is a run of a spell.
+pub(crate) fn is_spell(id: &str) -> bool {
+    id.starts_with("spell_")
 }

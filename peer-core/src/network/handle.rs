@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,6 +54,10 @@ struct Inner {
     stop: watch::Sender<bool>,
     /// Bootstrap nodes that are connected.
     bootstraps: bootstrap::Connected,
+    /// How many there are.
+    bootstrap_nodes: usize,
+    /// Whether the last Kademlia bootstrap began.
+    joined: AtomicBool,
 }
 
 impl Network {
@@ -109,6 +114,8 @@ impl Network {
                 events,
                 stop: watch::channel(false).0,
                 bootstraps: bootstrap::Connected::default(),
+                bootstrap_nodes: bootstrap_nodes.len(),
+                joined: AtomicBool::new(false),
             }),
         };
         bootstrap::start(&network, bootstrap_nodes, config);
@@ -155,6 +162,22 @@ impl Network {
     /// The bootstrap nodes that are connected now.
     pub fn connected_bootstraps(&self) -> Vec<String> {
         self.inner.bootstraps.addresses()
+    }
+
+    /// The bootstrap nodes that ought to be connected.
+    pub fn bootstrap_nodes(&self) -> usize {
+        self.inner.bootstrap_nodes
+    }
+
+    /// Whether the last attempt to look around in Kademlia could begin.
+    pub fn joined_kademlia(&self) -> bool {
+        self.inner.joined.load(Ordering::Relaxed)
+    }
+
+    /// Particles that were received and wait for the engine.
+    pub fn queued_particles(&self) -> usize {
+        let queue = &self.inner.incoming;
+        queue.max_capacity().saturating_sub(queue.capacity())
     }
 
     /// Dials an address, with or without a peer id at its end, and waits for the connection.
@@ -285,7 +308,9 @@ impl Network {
     pub async fn bootstrap(&self) -> Result<(), KademliaError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Bootstrap { reply }).await;
-        answer.await.unwrap_or(Err(KademliaError::Cancelled))
+        let begun = answer.await.unwrap_or(Err(KademliaError::Cancelled));
+        self.inner.joined.store(begun.is_ok(), Ordering::Relaxed);
+        begun
     }
 
     /// Closes all connections and listeners and ends the background work. Idempotent.
@@ -355,6 +380,9 @@ impl Network {
             reason: "unknown kind of id".to_owned(),
         })?;
         let mut last = None;
+        if self.inner.table.is_connected(&libp2p_peer) {
+            self.inner.counters.contacts_local.increment();
+        }
         // A connection can end between finding and using it: then the next one, then a new one.
         for connection in self.inner.table.connections(&libp2p_peer) {
             match self.send_on(&libp2p_peer, &connection, &frame).await {
@@ -422,6 +450,7 @@ impl Network {
     /// Establishes a connection by the addresses the peer advertised, else by those Kademlia
     /// finds.
     async fn reach(&self, peer: libp2p::PeerId, last: Option<String>) -> Result<(), SendError> {
+        let counters = &self.inner.counters;
         let unreachable = |reason: String| SendError::Unreachable {
             peer: peer.to_string(),
             reason: match &last {
@@ -436,18 +465,32 @@ impl Network {
             .filter(|known| !known.is_empty())
             && self.connect_libp2p(peer, addresses).await.is_ok()
         {
+            counters.contacts_found.increment();
             return Ok(());
         }
-        let addresses = self
-            .discover_libp2p(peer)
-            .await
-            .map_err(|error| unreachable(format!("it is not connected, and {error}")))?;
-        self.connect_libp2p(peer, addresses)
-            .await
-            .map_err(|error| match error {
-                DialError::Unreachable { reason, .. } => unreachable(reason),
-                error => unreachable(error.to_string()),
-            })
+        let addresses = self.discover_libp2p(peer).await.map_err(|error| {
+            match error {
+                KademliaError::NoPeersFound | KademliaError::PeerTimedOut => {
+                    &counters.contacts_unknown
+                }
+                _ => &counters.contacts_failed,
+            }
+            .increment();
+            unreachable(format!("it is not connected, and {error}"))
+        })?;
+        match self.connect_libp2p(peer, addresses).await {
+            Ok(()) => {
+                counters.contacts_found.increment();
+                Ok(())
+            }
+            Err(error) => {
+                counters.contacts_unreachable.increment();
+                Err(match error {
+                    DialError::Unreachable { reason, .. } => unreachable(reason),
+                    error => unreachable(error.to_string()),
+                })
+            }
+        }
     }
 }
 

@@ -199,6 +199,121 @@ async fn a_receiver_that_does_not_take_particles_holds_its_senders_back() {
     }
 }
 
+/// A socket that is opened and says nothing is closed, on both transports.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_sockets_are_closed() {
+    let mut config = config();
+    config.socket_timeout = HumanDuration::from_millis(300);
+    let host = start(1, config, Role::Host).await.unwrap();
+    for address in [host.tcp(), host.websocket()] {
+        let port = address.split('/').nth(4).unwrap();
+        let socket = format!("127.0.0.1:{port}");
+        let mut stream = tokio::net::TcpStream::connect(socket).await.unwrap();
+        let mut rest = Vec::new();
+        // What the host says first, if anything, and then the end or a reset.
+        let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest)).await;
+        assert!(rest.len() < 1024, "{address}");
+    }
+    host.network.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_limited() {
+    let mut config = config();
+    config.max_established_incoming = Some(1);
+    let host = start(1, config, Role::Host).await.unwrap();
+    let (first, second) = (client(2).await, client(3).await);
+    within(first.network.dial(host.tcp())).await.unwrap();
+    // The handshake may succeed; the connection is not kept.
+    let _ = within(second.network.dial(host.tcp())).await;
+    eventually(|| !second.network.is_connected(&host.id())).await;
+    assert!(first.network.is_connected(&host.id()));
+    assert_eq!(host.network.connected_peers(), [first.id()]);
+}
+
+/// Addresses that lead nowhere from outside stay out of the pool and of Kademlia.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn advertised_local_addresses_are_not_believed() {
+    for allowed in [true, false] {
+        let mut config = config();
+        config.allow_local_addresses = allowed;
+        let host = start(1, config, Role::Host).await.unwrap();
+        // It listens on loopback and says so.
+        let liar = node(2).await;
+        within(liar.network.dial(host.tcp())).await.unwrap();
+        let advertised = liar.tcp().split("/p2p/").next().unwrap().to_owned();
+        let known = || async {
+            let liar = liar.id().to_string();
+            let contact = Connectivity::get_contact(&host.network, &liar).await;
+            contact.is_some_and(|contact| contact.addresses.contains(&advertised))
+        };
+        if allowed {
+            within(async {
+                while !known().await {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(!known().await);
+            let neighbors = Connectivity::neighborhood(&host.network, b"key", 20).await;
+            assert!(neighbors.is_empty(), "{neighbors:?}");
+        }
+        liar.network.shutdown().await;
+        host.network.shutdown().await;
+    }
+}
+
+/// Who does not read what is sent to it loses its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_are_dropped() {
+    let mut patient = config();
+    patient.protocol.upgrade_timeout = HumanDuration::from_millis(200);
+    let host = start(1, patient, Role::Host).await.unwrap();
+    let mut deaf = config();
+    deaf.listen.clear();
+    deaf.particle_queue_buffer = 1;
+    deaf.protocol.max_inbound_streams = 1;
+    let client = start(2, deaf, Role::Client).await.unwrap();
+    within(client.network.dial(host.tcp())).await.unwrap();
+    let id = client.id();
+    eventually(|| host.network.is_connected(&id)).await;
+    for _ in 0..8 {
+        let network = host.network.clone();
+        tokio::spawn(async move { network.send(&id, &particle("unread", 400_000)).await });
+    }
+    eventually(|| host.network.counters().slow_readers.get() == 1).await;
+    eventually(|| !host.network.is_connected(&id)).await;
+    assert!(host.network.counters().send_failed.get() >= 3);
+}
+
+/// A connection that floods does not keep the others waiting for all of its particles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_take_turns() {
+    let mut config = config();
+    config.particle_queue_buffer = 1;
+    let mut host = start(1, config, Role::Host).await.unwrap();
+    let (loud, quiet) = (client(2).await, client(3).await);
+    within(loud.network.dial(host.tcp())).await.unwrap();
+    within(quiet.network.dial(host.tcp())).await.unwrap();
+    for _ in 0..100 {
+        within(loud.network.send(&host.id(), &particle("loud", 10)))
+            .await
+            .unwrap();
+    }
+    eventually(|| host.network.counters().received.get() >= 50).await;
+    within(quiet.network.send(&host.id(), &particle("quiet", 10)))
+        .await
+        .unwrap();
+    eventually(|| host.network.counters().received.get() == 101).await;
+    let mut before = 0;
+    while host.next().await.particle.id != "quiet" {
+        before += 1;
+    }
+    assert!(before < 20, "{before} came before");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_is_found_through_kademlia() {
     let hub = node(1).await;

@@ -14,7 +14,9 @@ use tokio::task::AbortHandle;
 
 use super::event::{Observer, PeerEvent, PeerEventKind};
 use crate::clock::Clock;
-use crate::engine::{ActorId, CallJob, Counters, DataKey, Engine, Input, Output, RunJob, Source};
+use crate::engine::{
+    ActorId, CallJob, Counters, DataKey, Engine, Input, Load, Output, RunJob, Source,
+};
 use crate::host::FunctionHost;
 use crate::network::{Counter, Incoming, Network};
 use crate::store::{Change, Durability, Store, Table};
@@ -100,6 +102,14 @@ impl Core {
 
     pub(super) fn counters(&self) -> Counters {
         lock(&self.engine).counters().clone()
+    }
+
+    pub(super) fn refused_sends(&self) -> u64 {
+        self.refused_sends.get()
+    }
+
+    pub(super) fn engine_load(&self) -> Load {
+        lock(&self.engine).load()
     }
 
     pub(super) fn metrics(&self) -> Vec<(String, u64)> {

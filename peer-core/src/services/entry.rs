@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use std::{
 use futures::lock;
 
 use super::{
-    ServiceFactory, ServiceFailure, ServiceInfo, ServiceInstance, ServiceOptions, ServiceView,
+    ServiceCounters, ServiceFactory, ServiceFailure, ServiceInfo, ServiceInstance, ServiceOptions, ServiceView,
     stats::{Ended, Measured, Stats},
 };
 use crate::host::{FunctionCall, FunctionOutcome, typed_error_text};
@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub(super) stats: Mutex<Stats>,
     pub(super) instance: Arc<lock::Mutex<Option<Box<dyn ServiceInstance>>>>,
     pub(super) queued: AtomicUsize,
+    /// Bytes of memory after the last call.
+    pub(super) memory: AtomicU64,
     /// The last field: it is done when nothing else is left.
     pub(super) last_act: LastAct,
 }
@@ -84,19 +86,33 @@ impl Service {
         call: &FunctionCall,
         timeout: Duration,
         history: usize,
+        counters: &ServiceCounters,
     ) -> FunctionOutcome {
         // Out of the slot while it runs: a panic in the call costs the instance as well.
         let mut instance = match slot.take() {
             Some(instance) => instance,
-            None => match self.factory.create() {
-                Ok(instance) => instance,
-                Err(error) => return FunctionOutcome::error(&error),
-            },
+            None => {
+                let began = Instant::now();
+                let created = self.factory.create();
+                counters.creation_time.observe_time(began.elapsed());
+                match created {
+                    Ok(instance) => {
+                        let memory = total(&instance.memory());
+                        self.memory.store(memory, Ordering::Relaxed);
+                        instance
+                    }
+                    Err(error) => {
+                        counters.creation_failures.increment();
+                        return FunctionOutcome::error(&error);
+                    }
+                }
+            }
         };
-        let before = total(&instance.memory());
         let start = Instant::now();
         let result = instance.call(call, start + timeout);
         let took = start.elapsed();
+        let after = total(&instance.memory());
+        let before = self.memory.swap(after, Ordering::Relaxed);
         let ended = match &result {
             Ok(_) => Ended::Ok,
             Err(ServiceFailure::NoFunction(_)) => Ended::NoFunction,
@@ -106,8 +122,14 @@ impl Service {
             ended,
             timestamp: call.particle.timestamp,
             took,
-            grown: total(&instance.memory()) - before,
+            grown: signed(after) - signed(before),
         };
+        counters.call_time.observe_time(took);
+        match &result {
+            Ok(_) => &counters.calls_ok,
+            Err(_) => &counters.calls_failed,
+        }
+        .increment();
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.add(&call.function_name, measured, history);
         drop(stats);
@@ -118,7 +140,11 @@ impl Service {
     }
 }
 
-fn total(memory: &[(String, u64)]) -> i64 {
-    let bytes: u64 = memory.iter().map(|(_, bytes)| bytes).sum();
+/// Bytes of memory of all modules.
+pub(super) fn total(memory: &[(String, u64)]) -> u64 {
+    memory.iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -25,6 +25,12 @@ pub(super) enum Section {
     /// Services.
     #[cfg(feature = "marine")]
     Marine,
+    /// A peer under load.
+    #[cfg(feature = "peer")]
+    Peer,
+    /// A peer with idle clients.
+    #[cfg(feature = "peer")]
+    Idle,
 }
 
 impl Section {
@@ -37,6 +43,10 @@ impl Section {
             Self::Embedded => "As a Wasm module",
             #[cfg(feature = "marine")]
             Self::Marine => "Services",
+            #[cfg(feature = "peer")]
+            Self::Peer => "The peer under load",
+            #[cfg(feature = "peer")]
+            Self::Idle => "The peer with idle clients",
         }
     }
 
@@ -49,6 +59,10 @@ impl Section {
             Self::Embedded => "cargo xtask bench embedded --write",
             #[cfg(feature = "marine")]
             Self::Marine => "cargo xtask bench marine --write",
+            #[cfg(feature = "peer")]
+            Self::Peer => "cargo xtask bench peer --write",
+            #[cfg(feature = "peer")]
+            Self::Idle => "cargo xtask bench peer --idle 1000,3000 --write",
         }
     }
 
@@ -100,6 +114,20 @@ impl Section {
                  are built with overflow checks and without link-time optimisation. The modules \
                  are `echo`, `relay` and `parrot` of this repository, and those of \
                  `fluence-spell-distro` 0.7.6."
+            }
+            #[cfg(feature = "peer")]
+            Self::Peer => {
+                "The release build of `peer` in a process of its own, on loopback over TCP; the \
+                 clients beside it on the same cores send particles with empty data that were signed \
+                 before, and count the answers. First as many as the peer answers with so many in \
+                 flight, then half of that at even intervals, with latencies from the moment when a \
+                 particle was to be sent. Lost is what was not answered within 5 s. Processor time is \
+                 that of the whole process of the relay, and of the clients, in the first phase."
+            }
+            #[cfg(feature = "peer")]
+            Self::Idle => {
+                "Resident memory of a new peer before, with, and after clients that connect and do \
+                 nothing."
             }
         }
     }

@@ -286,7 +286,14 @@ impl Peer {
         let mut process = Command::new(bin.join("peer"))
             .arg("--allow-local-addresses")
             .args(bootstrap.into_iter().flat_map(|node| ["--bootstrap", node]))
-            .args(["--tcp-port", "0", "--websocket-port", "0"])
+            .args([
+                "--tcp-port",
+                "0",
+                "--websocket-port",
+                "0",
+                "--http-port",
+                "0",
+            ])
             .args(["--listen-ip", "127.0.0.1", "--log", "error"])
             .stdout(Stdio::piped())
             .spawn()

@@ -17,7 +17,7 @@ use libp2p::swarm::{
 use libp2p::{Stream, StreamProtocol};
 use particle::PeerId;
 use particle::frame::{self, Message};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::stream::{ReadFailure, patience_for, read_frame, write_frame};
 use super::{PARTICLE_PROTOCOL, Shared};
@@ -28,6 +28,9 @@ use crate::network::{Incoming, SendError};
 const MAX_WRITES: usize = 64;
 /// Streams that wait; further ones are reset.
 const MAX_WAITING: usize = 1024;
+/// Particles of one connection that may wait for the engine's queue at a time. Who waits there is
+/// served in order, so this is what a connection that floods can put before the others.
+const MAX_TURNS: usize = 8;
 /// Writes that fail in a row for slowness before the connection is closed.
 const MAX_STALLED: usize = 3;
 
@@ -57,6 +60,7 @@ pub(crate) struct Handler {
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
     waiting: VecDeque<Stream>,
     reads: FuturesUnordered<BoxFuture<'static, ()>>,
+    turns: Arc<Semaphore>,
     stalled: usize,
     reported: bool,
 }
@@ -71,6 +75,7 @@ impl Handler {
             writes: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             reads: FuturesUnordered::new(),
+            turns: Arc::new(Semaphore::new(MAX_TURNS)),
             stalled: 0,
             reported: false,
         }
@@ -121,8 +126,9 @@ impl Handler {
             let Some(stream) = self.waiting.pop_front() else {
                 break;
             };
+            let (shared, turns) = (self.shared.clone(), self.turns.clone());
             self.reads
-                .push(Box::pin(receive(self.shared.clone(), self.peer, stream)));
+                .push(Box::pin(receive(shared, turns, self.peer, stream)));
             started = true;
         }
         started
@@ -237,7 +243,7 @@ impl ConnectionHandler for Handler {
 
 /// Reads the one particle of a stream and queues it. Whatever is wrong with it, only this stream
 /// ends.
-async fn receive(shared: Arc<Shared>, peer: PeerId, mut stream: Stream) {
+async fn receive(shared: Arc<Shared>, turns: Arc<Semaphore>, peer: PeerId, mut stream: Stream) {
     let limits = &shared.limits;
     let read = read_frame(
         &mut stream,
@@ -276,9 +282,11 @@ async fn receive(shared: Arc<Shared>, peer: PeerId, mut stream: Stream) {
         }
     };
     drop(frame);
-    shared.counters.received.increment();
+    shared.counters.count_received(&particle);
     // The queue is bounded: as long as it is full this stream keeps its place among the reads of
-    // the connection. Waiters are served in order, so connections take turns.
+    // the connection. Waiters are served in order, so connections take turns. The semaphore is
+    // never closed.
+    let _turn = turns.acquire().await;
     let _ = shared
         .incoming
         .send(Incoming {
