@@ -1,9 +1,10 @@
 //! The functions that every peer has: `peer`, `kad`, `op`, `debug`, `math`, `cmp`, `array`,
-//! `json` (§3 of the peer description, builtin services).
+//! `json`, `run-console` (§3 of the peer description, builtin services).
 //!
 //! A function that is not in these tables is not an error here: the next host is asked.
 
 mod array;
+mod console;
 mod json;
 mod kad;
 mod math;
@@ -110,6 +111,9 @@ pub struct Compat {
     /// `op.sha256_string` puts the text itself where the digest belongs, as the published peer
     /// does, instead of hashing it, as JS clients do.
     pub unhashed_sha256_string: bool,
+    /// `peer.get_contact` answers with a bare contact, or nothing, as the published peer does,
+    /// instead of an option, as the published Aqua declaration says.
+    pub bare_contact: bool,
 }
 
 impl Builtins {
@@ -158,6 +162,7 @@ impl Builtins {
             "cmp" => math::cmp(function, arguments),
             "array" => array::call(function, &call.arguments),
             "json" => json::call(function, arguments),
+            "run-console" => console::call(self, call, function),
             _ => Ok(FunctionOutcome::NotDefined),
         }
     }
