@@ -1,10 +1,9 @@
 //! The functions that every peer has: `peer`, `kad`, `op`, `debug`, `math`, `cmp`, `array`,
-//! `json`, `run-console` (§3 of the peer description, builtin services).
+//! `json` (§3 of the peer description, builtin services).
 //!
 //! A function that is not in these tables is not an error here: the next host is asked.
 
 mod array;
-mod console;
 mod json;
 mod kad;
 mod math;
@@ -162,7 +161,6 @@ impl Builtins {
             "cmp" => math::cmp(function, arguments),
             "array" => array::call(function, &call.arguments),
             "json" => json::call(function, arguments),
-            "run-console" => console::call(self, call, function),
             _ => Ok(FunctionOutcome::NotDefined),
         }
     }

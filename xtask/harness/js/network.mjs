@@ -85,8 +85,8 @@ export class Client {
 }
 
 export class Network {
-    constructor({ binary, folder, wasm, compiled }) {
-        Object.assign(this, { binary, folder, wasm, compiled });
+    constructor({ program, folder, wasm, compiled }) {
+        Object.assign(this, { program, folder, wasm, compiled });
         this.seeds = {};
         this.peers = [];
         this.clients = [];
@@ -116,7 +116,7 @@ export class Network {
         const seed = randomBytes(32);
         this.seeds[name] = seed;
         const peer = new Peer({
-            binary: this.binary,
+            program: this.program,
             folder: join(this.folder, name),
             seed,
             manager: peerIdOfSeed(this.managerSeed),

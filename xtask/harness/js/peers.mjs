@@ -1,6 +1,6 @@
 // Peers of ours, as processes.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,10 +15,43 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => process.exit(1));
 }
 
+// The spell service, and cores that workers share: a test machine has few.
+const settings = (modules) => `
+[dev_mode]
+enable = true
+
+[[system_services.spell]]
+name = "sqlite3"
+path = "${join(modules, 'sqlite3.wasm')}"
+
+[[system_services.spell]]
+name = "spell"
+path = "${join(modules, 'spell.wasm')}"
+`;
+
+// What is to be known about the program: its flags, and whether it can host spells.
+export class Program {
+    // `modules` is the folder of the spell service.
+    constructor(binary, modules, folder) {
+        this.binary = binary;
+        const help = spawnSync(binary, ['--help'], { encoding: 'utf8' });
+        if (help.status !== 0) {
+            throw new Error(`${binary} --help: ${help.error ?? help.stderr}`);
+        }
+        const hasHttp = help.stdout.includes('--http-port');
+        mkdirSync(folder, { recursive: true });
+        const config = join(folder, 'peer.toml');
+        writeFileSync(config, settings(modules));
+        const accepted =
+            help.stdout.includes('--check-config') && spawnSync(binary, ['--check-config', config]).status === 0;
+        this.flags = [...(accepted ? ['--config', config] : []), ...(hasHttp ? ['--http-port', '0'] : [])];
+    }
+}
+
 export class Peer {
     // `seed` is the secret of its key, `manager` may administrate it.
-    constructor({ binary, folder, seed, manager, bootstrap = [], services = [] }) {
-        Object.assign(this, { binary, folder, manager, bootstrap, services });
+    constructor({ program, folder, seed, manager, bootstrap = [] }) {
+        Object.assign(this, { program, folder, manager, bootstrap });
         this.tcpPort = 0;
         this.wsPort = 0;
         mkdirSync(folder, { recursive: true });
@@ -30,14 +63,14 @@ export class Peer {
     async start() {
         const log = openSync(this.log, 'a');
         this.process = spawn(
-            this.binary,
+            this.program.binary,
             [
+                ...this.program.flags,
                 ...['--listen-ip', '127.0.0.1', '--allow-local-addresses', '--log', 'info'],
                 ...['--tcp-port', `${this.tcpPort}`, '--websocket-port', `${this.wsPort}`],
                 ...['--key-file', this.keyFile, '--data-dir', join(this.folder, 'data')],
                 ...['--management-peer-id', this.manager],
                 ...this.bootstrap.flatMap((address) => ['--bootstrap', address]),
-                ...this.services.flatMap((service) => ['--service', service]),
             ],
             { stdio: ['ignore', 'pipe', log] },
         );

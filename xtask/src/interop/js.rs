@@ -14,7 +14,38 @@ use std::{
 use serde::Deserialize;
 
 use super::{compiled, driver};
-use crate::tidy::workspace_root;
+use crate::{
+    packages::{self, PackageFile, Registry},
+    tidy::workspace_root,
+};
+
+/// The published spell service: what peers that are to host spells need.
+const SPELL: [(&str, PackageFile<'_>); 2] = [
+    (
+        "sqlite3.wasm",
+        spell_file(
+            "spell-service/sqlite3.wasm",
+            "0e51a456cfc929f5c1bb297c06de864150e668dc263982d93fce993093e9f832",
+        ),
+    ),
+    (
+        "spell.wasm",
+        spell_file(
+            "spell-service/spell.wasm",
+            "5357f12a82db4ffa0f88122d6fc2cd0d3ffa7eddc61bf36fad875ba778f6bf8b",
+        ),
+    ),
+];
+
+const fn spell_file(path: &'static str, sha256: &'static str) -> PackageFile<'static> {
+    PackageFile {
+        registry: Registry::Cargo,
+        package: "fluence-spell-distro",
+        version: "0.7.5",
+        path,
+        sha256,
+    }
+}
 
 /// Which cases to run, and how often.
 #[derive(clap::Args)]
@@ -152,6 +183,8 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
         None => compiled::build(&root)?,
     };
     let peer = std::path::absolute(binaries.join("peer")).map_err(|error| error.to_string())?;
+    let spell = scratch.join("spell");
+    fetch_spell(&spell)?;
     // Node.js looks for packages above the file that imports them.
     let program = scratch.join("program");
     replace(&driver::harness("js"), &program)?;
@@ -162,6 +195,7 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
         .arg(program.join("main.mjs"))
         .arg(&peer)
         .arg(root.join("examples/wasm"))
+        .arg(&spell)
         .arg(scratch.join("peers"))
         .args(arguments.only.iter().flat_map(|name| ["--only", name]))
         .args(["--repeat", &arguments.repeat.to_string()])
@@ -183,6 +217,17 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
             log.display()
         )),
     }
+}
+
+/// Puts the spell service into a folder.
+fn fetch_spell(folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    for (name, file) in &SPELL {
+        let bytes = packages::fetch(file).map_err(|error| error.to_string())?;
+        fs::write(folder.join(name), bytes).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Prints the cases as they end; nothing when the last line is missing.

@@ -161,14 +161,18 @@ pure('debug.stringify', 'stringify', [
     [[{ b: 0.5, a: [true] }], '{"a":[true],"b":0.5}', 'relay'],
 ]);
 
-test('run-console.print', async ({ user, manager, a }) => {
-    equal(await manager.call('print', a.id, 'printed by the manager'), 'printed');
-    await refused(
-        user.call('print', a.id, 'printed by a stranger'),
-        'This function is only available to the host or worker spells',
-        { at: a.id },
-    );
-});
+test(
+    'run-console.print',
+    async ({ user, manager, a }) => {
+        equal(await manager.call('print', a.id, 'printed by the manager'), 'printed');
+        await refused(
+            user.call('print', a.id, 'printed by a stranger'),
+            'This function is only available to the host or worker spells',
+            { at: a.id },
+        );
+    },
+    { needs: 'run-console.print' },
+);
 
 test('peer.identify', async ({ user, a, b }) => {
     for (const peer of [a, b]) {

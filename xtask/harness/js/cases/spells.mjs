@@ -8,6 +8,7 @@ const worker = { needs: 'worker.list' };
 const spell = { needs: 'spell.list' };
 
 const deal = (name) => createHash('sha256').update(name).digest('hex').slice(0, 40);
+const unit = (name) => [...createHash('sha256').update(`unit of ${name}`).digest()];
 const trigger = (start, end, period, connect = false, disconnect = false) => ({
     clock: { start_sec: start, end_sec: end, period_sec: period },
     connections: { connect, disconnect },
@@ -29,18 +30,18 @@ const FAILING = `(xor
     (call %init_peer_id% ("errorHandlingSrv" "error") [%last_error% 7]))`;
 
 const made = (network, name) =>
-    network.once(`worker ${name}`, () => network.manager.call('createWorker', network.a.id, deal(name), []));
+    network.once(`worker ${name}`, () => network.manager.call('createWorker', network.a.id, deal(name), [unit(name)]));
 
 test('worker.create', async (network) => {
     const { user, manager, a } = network;
     const id = await made(network, 'shared');
     matches(id, /^12D3KooW/);
     await refused(
-        user.call('createWorker', a.id, deal('mine'), []),
+        user.call('createWorker', a.id, deal('mine'), [unit('mine')]),
         'Only management or host peer can create worker',
         { prefix: true },
     );
-    const error = await rejection(manager.call('createWorker', a.id, `0x${deal('shared').toUpperCase()}`, []));
+    const error = await rejection(manager.call('createWorker', a.id, `0x${deal('shared').toUpperCase()}`, [unit('again')]));
     matches(error.message, /Worker for .* already exists/);
 }, worker);
 
