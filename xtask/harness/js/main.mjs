@@ -1,9 +1,9 @@
 // Runs the unmodified JS client against our peers: one JSON line for each case.
 //
-// Usage: main.mjs PEER WASM SPELL FOLDER [--only NAME] [--repeat N] | main.mjs --list
+// Usage: main.mjs PEER WASM MODULES FOLDER [--only NAME] [--repeat N] | main.mjs --list
 //
-// PEER is the program, WASM the folder of the guest modules, SPELL that of the published spell service, FOLDER where
-// the peers keep their files. The packages are in `node_modules` of the folder above.
+// PEER is the program, WASM the folder of the guest modules, MODULES that of the published ones, FOLDER where the
+// peers keep their files. The packages are in `node_modules` of the folder above.
 // Lines: {run, name, outcome: "passed" | "failed" | "not run", ms, detail}, and last {end: true}; with --list only
 // {name}.
 
@@ -29,7 +29,7 @@ const { positionals, values } = parseArgs({
         repeat: { type: 'string', default: '1' },
     },
 });
-const [binary, wasm, spell, folder] = positionals;
+const [binary, wasm, modules, folder] = positionals;
 const packages = fileURLToPath(new URL('../node_modules', import.meta.url));
 const sources = fileURLToPath(new URL('aqua', import.meta.url));
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -66,7 +66,7 @@ if (values.list) {
 const chosen = cases.filter(({ name }) => values.only === undefined || name.includes(values.only));
 const { Program } = await import('./peers.mjs');
 const { compile, Network } = await import('./network.mjs');
-const program = new Program(binary, spell, folder);
+const program = new Program(binary, modules, folder);
 const compiled = await compile(sources, packages);
 // A rejection that nobody waits for any more belongs to a case that has failed already.
 process.on('unhandledRejection', (error) => console.error('unhandled:', error));

@@ -50,8 +50,17 @@ export class Client {
     }
 
     static async connect(relay, compiled, options = {}) {
-        const peer = await createClient(relay.ws, { defaultTtlMs: TTL_MS, ...options });
-        return new Client(peer, compiled);
+        for (let attempt = 1; ; attempt += 1) {
+            try {
+                const peer = await createClient(relay.ws, { defaultTtlMs: TTL_MS, ...options });
+                return new Client(peer, compiled);
+            } catch (error) {
+                // A client gives its own worker thread ten seconds, which a busy machine may need.
+                if (attempt === 5 || !/init message from worker/.test(error.message)) {
+                    throw error;
+                }
+            }
+        }
     }
 
     // Calls a compiled function.
@@ -96,11 +105,14 @@ export class Network {
     }
 
     async start() {
-        this.a = await this.peer('a');
+        this.a = await this.peer('a', { hosting: true });
         this.b = await this.peer('b', { bootstrap: [this.a.tcp] });
         this.user = await this.client(this.a);
         this.manager = await this.client(this.a, this.managerKey());
         this.other = await this.client(this.b);
+        // Says nothing until the last case.
+        this.quiet = await this.client(this.a);
+        this.quietSince = Date.now();
         const near = await eventually(
             () => this.user.call('neighborhood', this.a.id, this.b.id, true, null),
             (peers) => peers.includes(this.b.id),

@@ -15,23 +15,21 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => process.exit(1));
 }
 
-// The spell service, and cores that workers share: a test machine has few.
-const settings = (modules) => `
-[dev_mode]
-enable = true
-
-[[system_services.spell]]
-name = "sqlite3"
-path = "${join(modules, 'sqlite3.wasm')}"
-
-[[system_services.spell]]
-name = "spell"
-path = "${join(modules, 'spell.wasm')}"
+// The published spell service and registry, and cores that workers share: a test machine has few.
+function settings(modules) {
+    const table = (name, key) => `[[system_services.${key}]]
+name = "${name}"
+path = "${join(modules, `${name}.wasm`)}"
 `;
+    return ['[dev_mode]\nenable = true\n']
+        .concat(['sqlite3', 'spell'].map((name) => table(name, 'spell')))
+        .concat(['sqlite3', 'registry'].map((name) => table(name, 'registry.modules')))
+        .join('\n');
+}
 
-// What is to be known about the program: its flags, and whether it can host spells.
+// What is to be known about the program: its flags, and whether it can host spells and system services.
 export class Program {
-    // `modules` is the folder of the spell service.
+    // `modules` is the folder of the published modules.
     constructor(binary, modules, folder) {
         this.binary = binary;
         const help = spawnSync(binary, ['--help'], { encoding: 'utf8' });
@@ -44,14 +42,15 @@ export class Program {
         writeFileSync(config, settings(modules));
         const accepted =
             help.stdout.includes('--check-config') && spawnSync(binary, ['--check-config', config]).status === 0;
-        this.flags = [...(accepted ? ['--config', config] : []), ...(hasHttp ? ['--http-port', '0'] : [])];
+        this.flags = hasHttp ? ['--http-port', '0'] : [];
+        this.hostingFlags = accepted ? ['--config', config] : [];
     }
 }
 
 export class Peer {
-    // `seed` is the secret of its key, `manager` may administrate it.
-    constructor({ program, folder, seed, manager, bootstrap = [] }) {
-        Object.assign(this, { program, folder, manager, bootstrap });
+    // `seed` is the secret of its key, `manager` may administrate it; with `hosting` it has the published modules.
+    constructor({ program, folder, seed, manager, bootstrap = [], hosting = false }) {
+        Object.assign(this, { program, folder, manager, bootstrap, hosting });
         this.tcpPort = 0;
         this.wsPort = 0;
         mkdirSync(folder, { recursive: true });
@@ -66,6 +65,7 @@ export class Peer {
             this.program.binary,
             [
                 ...this.program.flags,
+                ...(this.hosting ? this.program.hostingFlags : []),
                 ...['--listen-ip', '127.0.0.1', '--allow-local-addresses', '--log', 'info'],
                 ...['--tcp-port', `${this.tcpPort}`, '--websocket-port', `${this.wsPort}`],
                 ...['--key-file', this.keyFile, '--data-dir', join(this.folder, 'data')],

@@ -19,29 +19,47 @@ use crate::{
     tidy::workspace_root,
 };
 
-/// The published spell service: what peers that are to host spells need.
-const SPELL: [(&str, PackageFile<'_>); 2] = [
+/// Published modules for peers that host spells and system services, by the names of their files.
+const MODULES: [(&str, PackageFile<'_>); 3] = [
     (
         "sqlite3.wasm",
-        spell_file(
+        module(
+            "fluence-spell-distro",
+            "0.7.5",
             "spell-service/sqlite3.wasm",
             "0e51a456cfc929f5c1bb297c06de864150e668dc263982d93fce993093e9f832",
         ),
     ),
     (
         "spell.wasm",
-        spell_file(
+        module(
+            "fluence-spell-distro",
+            "0.7.5",
             "spell-service/spell.wasm",
             "5357f12a82db4ffa0f88122d6fc2cd0d3ffa7eddc61bf36fad875ba778f6bf8b",
         ),
     ),
+    (
+        "registry.wasm",
+        module(
+            "registry-distro",
+            "0.9.4",
+            "registry-service/registry.wasm",
+            "70f7c7f7c0f81b0af7b635bce4e4cab64fd80d0223257d8386dc35f1a3580ca8",
+        ),
+    ),
 ];
 
-const fn spell_file(path: &'static str, sha256: &'static str) -> PackageFile<'static> {
+const fn module(
+    package: &'static str,
+    version: &'static str,
+    path: &'static str,
+    sha256: &'static str,
+) -> PackageFile<'static> {
     PackageFile {
         registry: Registry::Cargo,
-        package: "fluence-spell-distro",
-        version: "0.7.5",
+        package,
+        version,
         path,
         sha256,
     }
@@ -183,8 +201,8 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
         None => compiled::build(&root)?,
     };
     let peer = std::path::absolute(binaries.join("peer")).map_err(|error| error.to_string())?;
-    let spell = scratch.join("spell");
-    fetch_spell(&spell)?;
+    let modules = scratch.join("modules");
+    fetch_modules(&modules)?;
     // Node.js looks for packages above the file that imports them.
     let program = scratch.join("program");
     replace(&driver::harness("js"), &program)?;
@@ -195,7 +213,7 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
         .arg(program.join("main.mjs"))
         .arg(&peer)
         .arg(root.join("examples/wasm"))
-        .arg(&spell)
+        .arg(&modules)
         .arg(scratch.join("peers"))
         .args(arguments.only.iter().flat_map(|name| ["--only", name]))
         .args(["--repeat", &arguments.repeat.to_string()])
@@ -219,11 +237,11 @@ fn check(arguments: &Arguments) -> Result<Summary, String> {
     }
 }
 
-/// Puts the spell service into a folder.
-fn fetch_spell(folder: &Path) -> Result<(), String> {
+/// Puts the published modules into a folder.
+fn fetch_modules(folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
-    for (name, file) in &SPELL {
+    for (name, file) in &MODULES {
         let bytes = packages::fetch(file).map_err(|error| error.to_string())?;
         fs::write(folder.join(name), bytes).map_err(failed)?;
     }

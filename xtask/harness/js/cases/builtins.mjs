@@ -320,6 +320,20 @@ test('sig.sign', async ({ user, manager, a }) => {
     });
 });
 
+test(
+    'sig.sign of a record',
+    async ({ user, manager, a }) => {
+        const [bytes, { success, error, signature }, verified] = await manager.call('signRecord', a.id, 'key', user.id);
+        equal([success, error, signature?.length, verified], [true, null, 64, true]);
+        check(bytes.length > 0, bytes, 'bytes of a record');
+        await refused(
+            user.call('signRecord', a.id, 'key', user.id),
+            `peer '${user.id}' is not allowed to sign data on '${a.id}'`,
+        );
+    },
+    { needs: 'registry.get_record_metadata_bytes' },
+);
+
 test('sig.verify', async ({ user, a, b, seeds }) => {
     const { KeyPair } = await import('@fluencelabs/js-client/keypair');
     const key = await KeyPair.fromEd25519SK(Uint8Array.from(seeds.a));
