@@ -130,6 +130,9 @@ pub struct Compat {
     /// `op.sha256_string` puts the text itself where the digest belongs, as the published peer
     /// does, instead of hashing it, as JS clients do.
     pub unhashed_sha256_string: bool,
+    /// `peer.get_contact` answers with a bare contact, or nothing, as the published peer does,
+    /// instead of an option, as the published Aqua declaration says.
+    pub bare_contact: bool,
 }
 
 impl Builtins {

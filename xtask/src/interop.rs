@@ -3,6 +3,7 @@
 mod avm;
 mod compiled;
 mod driver;
+mod js;
 #[cfg(feature = "marine")]
 pub mod marine_js;
 
@@ -15,6 +16,12 @@ pub enum Arguments {
     Avm(avm::Arguments),
     /// Compiled Aqua functions, run by `client` against `peer`.
     Compiled(compiled::Arguments),
+    /// The published JS client, unmodified, against our peers.
+    ///
+    /// Installs the client, the Aqua compiler and the standard library below `target/interop`, compiles the Aqua
+    /// sources of `xtask/harness/js/aqua`, starts peers, connects clients to them over WebSocket and checks what each
+    /// case returns. Needs Node.js 20 and npm. What a peer does not serve is not run.
+    Js(js::Arguments),
     /// Modules of ours in the published JS host.
     #[cfg(feature = "marine")]
     MarineJs(marine_js::Arguments),
@@ -25,6 +32,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments {
         Arguments::Avm(arguments) => avm::run(arguments),
         Arguments::Compiled(arguments) => compiled::run(arguments),
+        Arguments::Js(arguments) => js::run(arguments),
         #[cfg(feature = "marine")]
         Arguments::MarineJs(arguments) => marine_js::run(arguments),
     }

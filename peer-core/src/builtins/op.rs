@@ -250,6 +250,7 @@ mod tests {
     fn sha256_as_the_published_peer_has_it() {
         let builtins = builtins(KeyPair::from_seed(&[3; 32]).peer_id()).with_compat(Compat {
             unhashed_sha256_string: true,
+            ..Compat::default()
         });
         let ask = |text: &str, digest_only: bool| {
             ask_of(

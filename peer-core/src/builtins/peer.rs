@@ -44,7 +44,11 @@ pub(super) async fn call(
         }
         "get_contact" => {
             let peer = peer_id(&mut arguments)?;
-            match builtins.connectivity.get_contact(&peer.to_string()).await {
+            let contact = builtins.connectivity.get_contact(&peer.to_string()).await;
+            if !builtins.compat.bare_contact {
+                return value(&Vec::from_iter(contact));
+            }
+            match contact {
                 Some(contact) => value(&contact),
                 None => Ok(FunctionOutcome::Empty),
             }
@@ -103,7 +107,7 @@ mod tests {
 
     use super::{
         super::{
-            GUARDED, Guard,
+            Compat, GUARDED, Guard,
             tests::{ask, ask_of, builtins, check},
         },
         *,
@@ -142,9 +146,9 @@ mod tests {
             (
                 "peer.get_contact",
                 json!([known]),
-                Ok(json!({"peer_id": known, "addresses": ["/memory/1"]})),
+                Ok(json!([{"peer_id": known, "addresses": ["/memory/1"]}])),
             ),
-            ("peer.get_contact", json!([stranger]), Ok(json!(""))),
+            ("peer.get_contact", json!([stranger]), Ok(json!([]))),
             ("peer.timeout", json!([10]), Ok(json!(""))),
             ("peer.timeout", json!(["10", "late"]), Ok(json!("late"))),
             ("peer.timeout", json!([10, ["late"]]), Ok(json!("late"))),
@@ -169,6 +173,18 @@ mod tests {
                 Err("Error: Error while deserializing field 'message': …"),
             ),
         ]);
+    }
+
+    #[test]
+    fn a_contact_as_the_published_peer_has_it() {
+        let builtins = builtins(known()).with_compat(Compat {
+            bare_contact: true,
+            ..Compat::default()
+        });
+        let ask = |peer: PeerId| ask_of(&builtins, "peer.get_contact", &[json!(peer.to_string())]);
+        let contact = json!({"peer_id": known().to_string(), "addresses": ["/memory/1"]});
+        assert_eq!(ask(known()), Ok(contact));
+        assert_eq!(ask(stranger()), Ok(json!("")));
     }
 
     #[test]

@@ -256,7 +256,8 @@ fn without_ids(message: &str) -> String {
         .collect()
 }
 
-fn build(root: &Path) -> Result<PathBuf, String> {
+/// Builds `peer` and `client`; the folder with both.
+pub(super) fn build(root: &Path) -> Result<PathBuf, String> {
     let status = Command::new(env!("CARGO"))
         // Of the whole workspace: the features of the tests, so that little is built again.
         .args(["build", "--quiet", "--workspace"])

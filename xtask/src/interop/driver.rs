@@ -26,7 +26,7 @@ impl Driver {
     pub(super) fn start(program: &str, argument: Option<&Path>) -> Result<Self, String> {
         let scratch = fetch()?;
         let mut process = Command::new("node")
-            .arg(harness().join(program))
+            .arg(harness("avm").join(program))
             .arg(&scratch)
             .args(argument)
             .stdin(Stdio::piped())
@@ -67,14 +67,21 @@ impl Drop for Driver {
     }
 }
 
-fn harness() -> PathBuf {
-    workspace_root().join("xtask/harness/avm")
+/// The folder of a harness: its programs and what npm has to install for them.
+pub(super) fn harness(name: &str) -> PathBuf {
+    workspace_root().join("xtask/harness").join(name)
 }
 
-/// Installs the pinned packages into a scratch folder; npm checks their integrity. What was
-/// installed with the same pins stays.
+/// The published interpreter and its JS host, for [`Driver`].
 pub(super) fn fetch() -> Result<PathBuf, String> {
-    let (harness, scratch) = (harness(), workspace_root().join("target/interop/avm"));
+    install("avm", "the published interpreter and its JS host")
+}
+
+/// Installs the pinned packages of a harness into a scratch folder; npm checks their integrity.
+/// What was installed with the same pins stays.
+pub(super) fn install(name: &str, what: &str) -> Result<PathBuf, String> {
+    let harness = harness(name);
+    let scratch = workspace_root().join("target/interop").join(name);
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
     };
@@ -91,7 +98,7 @@ pub(super) fn fetch() -> Result<PathBuf, String> {
     for name in PINS {
         fs::copy(harness.join(name), scratch.join(name)).map_err(failed)?;
     }
-    println!("fetching the published interpreter and its JS host");
+    println!("fetching {what}");
     let output = Command::new("npm")
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&scratch)
