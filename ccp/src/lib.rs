@@ -34,6 +34,8 @@
 //! | [`Proof`], [`BatchRequest`], … | what travels between prover and peer |
 //! | [`Puzzle`], [`Prepared`], [`Solver`] | the seam for the memory-hard function |
 //! | [`verify`], [`Verifier`] | verification, one by one or in batches |
+//! | `prover::Prover` | threads that prove units on the cores allocated to them (feature `prover`) |
+//! | [`ToyPuzzle`] | a puzzle for tests and simulations |
 //! | `PortablePuzzle`, `randomx` | RandomX in safe Rust (feature `portable`, default) |
 //!
 //! # Invariants
@@ -44,15 +46,22 @@
 #[cfg(feature = "portable")]
 mod portable;
 mod proof;
+#[cfg(feature = "prover")]
+pub mod prover;
 mod puzzle;
 #[cfg(feature = "portable")]
 pub mod randomx;
+mod toy;
 mod types;
 
 #[cfg(feature = "portable")]
 pub use portable::PortablePuzzle;
 pub use proof::{BatchRequest, BatchResponse, Proof, ProofId, RawProof};
-pub use puzzle::{Prepared, Puzzle, PuzzleError, Solver, Verifier, VerifyError, search, verify};
+pub use puzzle::{
+    Footprint, Preparation, Prepared, Progress, Puzzle, PuzzleError, Solver, Verifier, VerifyError,
+    search, verify,
+};
+pub use toy::ToyPuzzle;
 pub use types::{
     Allocation, Difficulty, EpochParameters, GlobalNonce, LocalNonce, LogicalCore, ParseError,
     PhysicalCore, ProofIndex, PuzzleKey, ResultHash, UnitId,
