@@ -17,7 +17,7 @@ use std::{
     thread::JoinHandle,
 };
 
-pub use engine::{Commitment, Phase, UnitStatus, WorkerId, WorkerStatus};
+pub use engine::{Commitment, Phase, Spent, UnitStatus, WorkerId, WorkerStatus};
 pub use memory::MemoryBudget;
 pub use rate::Windows;
 pub use topology::{Topology, TopologyError, pin};
@@ -166,11 +166,7 @@ impl Shared {
 impl Prover {
     /// A prover that has nothing to prove yet.
     #[must_use]
-    pub fn new(
-        puzzle: Arc<dyn Puzzle>,
-        sink: Arc<dyn ProofSink>,
-        options: ProverOptions,
-    ) -> Self {
+    pub fn new(puzzle: Arc<dyn Puzzle>, sink: Arc<dyn ProofSink>, options: ProverOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
                 puzzle,
@@ -279,7 +275,13 @@ impl Prover {
             let mut places = logical.iter().copied().cycle();
             for thread in 0..count.max(1) {
                 let place = places.next();
-                self.spawn_worker(WorkerId { core: *core, thread }, place)?;
+                self.spawn_worker(
+                    WorkerId {
+                        core: *core,
+                        thread,
+                    },
+                    place,
+                )?;
             }
         }
         Ok(())
@@ -320,7 +322,10 @@ impl Drop for Prover {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.withdraw();
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let threads = self
+            .threads
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             // A panic of the thread was reported when it happened.
             let _ = thread.join();

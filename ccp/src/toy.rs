@@ -72,7 +72,11 @@ impl Preparation for ToyPreparation {
         let all = self.puzzle.items;
         let start = self.taken.fetch_add(items, Ordering::Relaxed).min(all);
         let count = items.min(all - start);
-        rest(self.puzzle.pause.saturating_mul(count.try_into().unwrap_or(u32::MAX)));
+        rest(
+            self.puzzle
+                .pause
+                .saturating_mul(count.try_into().unwrap_or(u32::MAX)),
+        );
         self.done.fetch_add(count, Ordering::Relaxed);
         Ok(count > 0)
     }

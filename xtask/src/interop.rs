@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: do published and own programs understand each other?
 
 mod avm;
+mod ccp;
 mod compiled;
 mod driver;
 #[cfg(feature = "marine")]
@@ -13,6 +14,8 @@ use std::process::ExitCode;
 pub enum Arguments {
     /// The published interpreter and ours, in one network of random particles.
     Avm(avm::Arguments),
+    /// The published clients of provers, against our daemon.
+    Ccp(ccp::Arguments),
     /// Compiled Aqua functions, run by `client` against `peer`.
     Compiled(compiled::Arguments),
     /// Modules of ours in the published JS host.
@@ -24,6 +27,7 @@ pub enum Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments {
         Arguments::Avm(arguments) => avm::run(arguments),
+        Arguments::Ccp(arguments) => ccp::run(arguments),
         Arguments::Compiled(arguments) => compiled::run(arguments),
         #[cfg(feature = "marine")]
         Arguments::MarineJs(arguments) => marine_js::run(arguments),

@@ -17,6 +17,7 @@ pub mod agreement;
 pub mod bench;
 pub mod ci;
 pub mod conformance;
+pub mod detection;
 #[cfg(feature = "marine")]
 pub mod embedded;
 pub mod fuzz;

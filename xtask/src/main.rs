@@ -23,6 +23,8 @@ enum Task {
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
+    /// Plot how often an audit convicts a provider who claims more than he has.
+    Detection(xtask::detection::Arguments),
     /// Build the state machine as a Wasm module without imports.
     #[cfg(feature = "marine")]
     Embedded(xtask::embedded::Arguments),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
+        Task::Detection(arguments) => xtask::detection::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Embedded(arguments) => xtask::embedded::run(&arguments),
         Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,10 @@ impl Target {
     }
 
     fn replace(&self, difficulty: Difficulty) {
-        *self.difficulty.lock().unwrap_or_else(PoisonError::into_inner) = difficulty;
+        *self
+            .difficulty
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = difficulty;
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -106,7 +110,10 @@ impl Target {
     pub(super) fn epoch(&self) -> EpochParameters {
         EpochParameters {
             global_nonce: self.global_nonce,
-            difficulty: *self.difficulty.lock().unwrap_or_else(PoisonError::into_inner),
+            difficulty: *self
+                .difficulty
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
@@ -116,6 +123,21 @@ impl Target {
 pub(super) struct Counters {
     pub(super) hashes: AtomicU64,
     pub(super) proofs: AtomicU64,
+    /// Nanoseconds of each kind of work.
+    pub(super) caching: AtomicU64,
+    pub(super) filling: AtomicU64,
+    pub(super) hashing: AtomicU64,
+}
+
+/// The time that a thread has spent since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// On caches.
+    pub caching: Duration,
+    /// On datasets.
+    pub filling: Duration,
+    /// On hashes.
+    pub hashing: Duration,
 }
 
 /// How far the preparation of a unit is.
@@ -126,7 +148,10 @@ enum Stage {
     /// A thread begins it.
     Creating(WorkerId),
     /// It goes on. The memory is reserved until it is done.
-    Filling(Arc<dyn Preparation>, #[expect(dead_code, reason = "held, not read")] Reservation),
+    Filling(
+        Arc<dyn Preparation>,
+        #[expect(dead_code, reason = "held, not read")] Reservation,
+    ),
     /// It is done.
     Ready(Arc<dyn Prepared>),
     /// It failed.
@@ -196,6 +221,19 @@ pub struct WorkerStatus {
     pub hashes: u64,
     /// Proofs since the thread began.
     pub proofs: u64,
+    /// Time since the thread began.
+    pub spent: Spent,
+}
+
+impl Counters {
+    fn spent(&self) -> Spent {
+        let read = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
+        Spent {
+            caching: read(&self.caching),
+            filling: read(&self.filling),
+            hashing: read(&self.hashing),
+        }
+    }
 }
 
 /// The state machine.
@@ -424,7 +462,10 @@ impl Engine {
     }
 
     pub(super) fn units(&self) -> Vec<UnitStatus> {
-        self.units.keys().filter_map(|unit| self.status(unit)).collect()
+        self.units
+            .keys()
+            .filter_map(|unit| self.status(unit))
+            .collect()
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerStatus> {
@@ -440,6 +481,7 @@ impl Engine {
                 unit,
                 hashes: worker.counters.hashes.load(Ordering::Relaxed),
                 proofs: worker.counters.proofs.load(Ordering::Relaxed),
+                spent: worker.counters.spent(),
             }
         };
         self.workers.iter().map(status).collect()

@@ -46,7 +46,11 @@ fn rig(puzzle: impl Puzzle + 'static, memory: MemoryBudget) -> Rig {
         memory,
     };
     Rig {
-        prover: Prover::new(Arc::new(puzzle), Arc::new(Sender { proofs, failures }), options),
+        prover: Prover::new(
+            Arc::new(puzzle),
+            Arc::new(Sender { proofs, failures }),
+            options,
+        ),
         proofs: found,
         failures: failed,
     }
@@ -65,7 +69,9 @@ fn commitment(nonce: u8, difficulty: u8, units: &[u8]) -> Commitment {
             global_nonce: GlobalNonce([nonce; 32]),
             difficulty: Difficulty(threshold),
         },
-        allocation: cores.zip(units.iter().map(|unit| UnitId([*unit; 32]))).collect(),
+        allocation: cores
+            .zip(units.iter().map(|unit| UnitId([*unit; 32])))
+            .collect(),
     }
 }
 
@@ -115,8 +121,17 @@ fn two_units_are_proven_on_two_cores() {
     }
     let workers = rig.prover.workers();
     assert_eq!(workers.len(), 4);
-    assert!(rig.prover.units().iter().all(|unit| unit.phase == Phase::Proving));
-    assert!(workers.iter().any(|worker| worker.hashes > 0 && worker.proofs > 0));
+    assert!(
+        rig.prover
+            .units()
+            .iter()
+            .all(|unit| unit.phase == Phase::Proving)
+    );
+    assert!(
+        workers
+            .iter()
+            .any(|worker| worker.hashes > 0 && worker.proofs > 0)
+    );
 }
 
 #[test]
@@ -124,12 +139,22 @@ fn epochs_and_difficulties_follow_each_other() {
     let rig = rig(toy(20), unlimited());
     rig.prover.commit(commitment(1, 0x0f, &[1, 1])).unwrap();
     rig.wait("epoch 1", |_| true);
-    let before: u64 = rig.prover.workers().iter().map(|worker| worker.hashes).sum();
+    let before: u64 = rig
+        .prover
+        .workers()
+        .iter()
+        .map(|worker| worker.hashes)
+        .sum();
     rig.prover.commit(commitment(1, 0x07, &[1, 1])).unwrap();
     let harder = commitment(1, 0x07, &[]).epoch;
     let proof = rig.wait("harder", |proof| proof.epoch == harder);
     assert!(proof.result_hash <= ResultHash(harder.difficulty.0));
-    let after: u64 = rig.prover.workers().iter().map(|worker| worker.hashes).sum();
+    let after: u64 = rig
+        .prover
+        .workers()
+        .iter()
+        .map(|worker| worker.hashes)
+        .sum();
     assert!(after > before);
     rig.prover.commit(commitment(2, 0x07, &[1, 2])).unwrap();
     let next = commitment(2, 0x07, &[]).epoch;
@@ -149,7 +174,10 @@ fn epochs_and_difficulties_follow_each_other() {
 fn commitments_that_cannot_be_proven_change_nothing() {
     let rig = rig(toy(0), unlimited());
     rig.prover.commit(commitment(1, 0x0f, &[1])).unwrap();
-    let error = rig.prover.commit(commitment(2, 0x0f, &[1, 2, 3])).unwrap_err();
+    let error = rig
+        .prover
+        .commit(commitment(2, 0x0f, &[1, 2, 3]))
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "core 2 does not exist: this machine has the physical cores 0 to 1"
@@ -157,10 +185,18 @@ fn commitments_that_cannot_be_proven_change_nothing() {
     let mut zero = commitment(2, 0, &[1]);
     zero.epoch.difficulty = Difficulty([0; 32]);
     let error = rig.prover.commit(zero).unwrap_err();
-    assert!(matches!(error, ProverError::ZeroDifficulty { .. }), "{error}");
+    assert!(
+        matches!(error, ProverError::ZeroDifficulty { .. }),
+        "{error}"
+    );
     let unknown = rig.prover.pause(UnitId([9; 32])).unwrap_err();
-    assert!(matches!(unknown, ProverError::UnknownUnit { .. }), "{unknown}");
-    rig.wait("the first", |proof| proof.epoch.global_nonce == GlobalNonce([1; 32]));
+    assert!(
+        matches!(unknown, ProverError::UnknownUnit { .. }),
+        "{unknown}"
+    );
+    rig.wait("the first", |proof| {
+        proof.epoch.global_nonce == GlobalNonce([1; 32])
+    });
 }
 
 #[test]

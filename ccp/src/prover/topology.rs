@@ -164,7 +164,8 @@ mod tests {
     fn siblings_share_a_core() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("online"), "0-3\n").unwrap();
-        for (core, package, siblings) in [(0, 0, "0,2"), (1, 1, "1,3"), (2, 0, "0,2"), (3, 1, "1,3")]
+        for (core, package, siblings) in
+            [(0, 0, "0,2"), (1, 1, "1,3"), (2, 0, "0,2"), (3, 1, "1,3")]
         {
             let folder = root.path().join(format!("cpu{core}/topology"));
             fs::create_dir_all(&folder).unwrap();
@@ -181,6 +182,10 @@ mod tests {
     fn this_machine_has_cores() {
         let topology = Topology::of_this_machine().unwrap();
         assert!(!topology.is_empty());
-        assert!(topology.logical(PhysicalCore(0)).is_some_and(|core| !core.is_empty()));
+        assert!(
+            topology
+                .logical(PhysicalCore(0))
+                .is_some_and(|core| !core.is_empty())
+        );
     }
 }

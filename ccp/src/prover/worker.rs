@@ -5,8 +5,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use super::{
@@ -14,7 +15,9 @@ use super::{
     engine::{Counters, Order, Target},
     topology::pin,
 };
-use crate::{LocalNonce, LogicalCore, Preparation, Prepared, PuzzleError, PuzzleKey, RawProof, UnitId};
+use crate::{
+    LocalNonce, LogicalCore, Preparation, Prepared, PuzzleError, PuzzleKey, RawProof, UnitId,
+};
 
 /// Follows orders until the prover stops.
 pub(super) fn run(shared: &Shared, id: WorkerId, place: Option<LogicalCore>) {
@@ -100,7 +103,8 @@ impl Worker<'_> {
         let needed = footprint.preparing.saturating_add(footprint.solver);
         let created = guarded(|| {
             let reservation = self.shared.options.memory.reserve(needed)?;
-            Ok((puzzle.begin(&key)?, reservation))
+            let begun = timed(&self.counters.caching, || puzzle.begin(&key))?;
+            Ok((begun, reservation))
         });
         let outcome = created.map(|(preparation, reservation)| {
             self.change(|engine| engine.created(self.id, &key, preparation, reservation));
@@ -110,7 +114,8 @@ impl Worker<'_> {
 
     fn fill(&self, key: &PuzzleKey, preparation: &dyn Preparation) -> Result<(), PuzzleError> {
         loop {
-            let more = preparation.advance(self.shared.options.dataset_chunk.max(1))?;
+            let chunk = self.shared.options.dataset_chunk.max(1);
+            let more = timed(&self.counters.filling, || preparation.advance(chunk))?;
             // Whoever computes the last item sees this, whatever its orders are.
             if let Some(prepared) = preparation.finish()? {
                 self.change(|engine| engine.ready(key, prepared));
@@ -132,9 +137,16 @@ impl Worker<'_> {
         // Drawn anew, so that no work is done twice.
         let mut nonce = LocalNonce(rand::random());
         let (mut version, mut epoch) = (target.version(), target.epoch());
+        let mut before = Instant::now();
         while !self.interrupt.load(Ordering::Relaxed) {
             let round = self.shared.options.hashes_per_round.max(1);
             nonce = solver.scan(nonce, round, &mut |local_nonce, result_hash| {
+                let now = Instant::now();
+                add_time(
+                    &self.counters.hashing,
+                    std::mem::replace(&mut before, now),
+                    now,
+                );
                 self.counters.hashes.fetch_add(1, Ordering::Relaxed);
                 let newest = target.version();
                 if newest != version {
@@ -170,6 +182,18 @@ impl Worker<'_> {
         change(&mut self.shared.engine());
         self.shared.wake.notify_all();
     }
+}
+
+fn timed<T>(counter: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let before = Instant::now();
+    let result = work();
+    add_time(counter, before, Instant::now());
+    result
+}
+
+fn add_time(counter: &AtomicU64, before: Instant, now: Instant) {
+    let time = now.saturating_duration_since(before).as_nanos();
+    counter.fetch_add(time.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// A puzzle that panics has failed; the thread lives on.

@@ -63,7 +63,8 @@ impl Rig {
         let key = PuzzleKey::new(&GlobalNonce([nonce; 32]), &unit);
         let preparation = self.puzzle.begin(&key).unwrap();
         let reservation = self.budget.reserve(1).unwrap();
-        self.engine.created(worker(core), &key, preparation, reservation);
+        self.engine
+            .created(worker(core), &key, preparation, reservation);
     }
 
     fn ready(&mut self, nonce: u8, unit: UnitId) {
@@ -108,7 +109,10 @@ fn cores_of_one_unit_share_its_memory() {
     rig.created(2, 1, B);
     assert_eq!(rig.orders(), texts(&[(2, "fill b")]));
     rig.ready(1, A);
-    assert_eq!(rig.orders(), texts(&[(0, "prove a 1 9"), (1, "prove a 1 9")]));
+    assert_eq!(
+        rig.orders(),
+        texts(&[(0, "prove a 1 9"), (1, "prove a 1 9")])
+    );
 }
 
 #[test]
@@ -158,7 +162,10 @@ fn units_that_change_cores_keep_their_memory() {
     rig.prepare(1, 1, B);
     rig.orders();
     rig.commit(1, 9, &[(0, B), (1, A)]);
-    assert_eq!(rig.orders(), texts(&[(0, "prove b 1 9"), (1, "prove a 1 9")]));
+    assert_eq!(
+        rig.orders(),
+        texts(&[(0, "prove b 1 9"), (1, "prove a 1 9")])
+    );
     // Shrink, grow, move to a new core.
     rig.commit(1, 9, &[(0, B)]);
     assert_eq!(rig.orders(), texts(&[(1, "rest")]));
