@@ -34,25 +34,45 @@
 //! | [`Proof`], [`BatchRequest`], … | what travels between prover and peer |
 //! | [`Puzzle`], [`Prepared`], [`Solver`] | the seam for the memory-hard function |
 //! | [`verify`], [`Verifier`] | verification, one by one or in batches |
+//! | `daemon::Daemon` | the prover as a program: JSON-RPC, metrics, state on disk (feature `daemon`) |
+//! | `prover::Prover` | threads that prove units on the cores allocated to them (feature `prover`) |
+//! | [`audit`] | what proofs say about a provider: his hash rate, and whether he claims too much |
+//! | [`ToyPuzzle`] | a puzzle for tests and simulations |
+//! | `NativePuzzle` | RandomX by the C++ library, with the dataset (feature `native`) |
 //! | `PortablePuzzle`, `randomx` | RandomX in safe Rust (feature `portable`, default) |
 //!
 //! # Invariants
 //!
 //! Verification depends on its arguments only and gives the same result on every platform,
-//! wasm32 included. There is no unsafe code and no C. No input makes it panic.
+//! wasm32 included. There is no unsafe code, and no C unless it is asked for with the feature `native`.
+//! No input makes it panic.
 
+pub mod audit;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "native")]
+mod native;
 #[cfg(feature = "portable")]
 mod portable;
 mod proof;
+#[cfg(feature = "prover")]
+pub mod prover;
 mod puzzle;
 #[cfg(feature = "portable")]
 pub mod randomx;
+mod toy;
 mod types;
 
+#[cfg(feature = "native")]
+pub use native::{Argon2, NativeOptions, NativePuzzle};
 #[cfg(feature = "portable")]
 pub use portable::PortablePuzzle;
 pub use proof::{BatchRequest, BatchResponse, Proof, ProofId, RawProof};
-pub use puzzle::{Prepared, Puzzle, PuzzleError, Solver, Verifier, VerifyError, search, verify};
+pub use puzzle::{
+    Footprint, Preparation, Prepared, Progress, Puzzle, PuzzleError, Solver, Verifier, VerifyError,
+    search, verify,
+};
+pub use toy::ToyPuzzle;
 pub use types::{
     Allocation, Difficulty, EpochParameters, GlobalNonce, LocalNonce, LogicalCore, ParseError,
     PhysicalCore, ProofIndex, PuzzleKey, ResultHash, UnitId,

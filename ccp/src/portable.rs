@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    LocalNonce, Prepared, Puzzle, PuzzleError, PuzzleKey, ResultHash, Solver,
+    Footprint, LocalNonce, Prepared, Puzzle, PuzzleError, PuzzleKey, ResultHash, Solver,
     randomx::{Cache, Hasher, Parameters},
 };
+
+/// Bytes of the cache of a key, and of a solver's scratchpad.
+const CACHE: u64 = 256 << 20;
+const SCRATCHPAD: u64 = 2 << 20;
 
 /// RandomX with the parameters of the network, in light mode.
 ///
@@ -42,6 +46,14 @@ impl Puzzle for PortablePuzzle {
             Err(error) => Err(PuzzleError::OutOfMemory {
                 needed: error.needed as u64,
             }),
+        }
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            preparing: CACHE,
+            prepared: CACHE,
+            solver: SCRATCHPAD,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The seam between proofs and the function that makes them hard.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use crate::{
     Difficulty, EpochParameters, GlobalNonce, LocalNonce, Proof, PuzzleKey, RawProof, ResultHash,
@@ -14,6 +14,78 @@ pub trait Puzzle: Send + Sync {
     /// # Errors
     /// When there is not enough memory, or the implementation fails.
     fn prepare(&self, key: &PuzzleKey) -> Result<Arc<dyn Prepared>, PuzzleError>;
+
+    /// Begins to prepare a key so that several threads can go on with it.
+    ///
+    /// Where preparing cannot be divided this does all of it.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or the implementation fails.
+    fn begin(&self, key: &PuzzleKey) -> Result<Arc<dyn Preparation>, PuzzleError> {
+        Ok(Arc::new(Whole(self.prepare(key)?)))
+    }
+
+    /// The memory that it takes.
+    fn footprint(&self) -> Footprint {
+        Footprint::default()
+    }
+}
+
+/// Bytes of memory that a puzzle takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// For a key, while it is prepared: the most that is taken at a time.
+    pub preparing: u64,
+    /// For a key, once it is prepared.
+    pub prepared: u64,
+    /// For each solver.
+    pub solver: u64,
+}
+
+/// The preparation of a key, divided into items that any number of threads can compute.
+pub trait Preparation: Send + Sync + fmt::Debug {
+    /// Takes the next items, at most so many, and computes them; each item is taken once. Says
+    /// whether there were any to take.
+    ///
+    /// # Errors
+    /// When the implementation fails: then the preparation cannot be finished.
+    fn advance(&self, items: u64) -> Result<bool, PuzzleError>;
+
+    /// How far it is.
+    fn progress(&self) -> Progress;
+
+    /// The prepared key once every item is computed.
+    ///
+    /// # Errors
+    /// When the implementation fails.
+    fn finish(&self) -> Result<Option<Arc<dyn Prepared>>, PuzzleError>;
+}
+
+/// Items of a preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// Those that are computed.
+    pub done: u64,
+    /// All.
+    pub total: u64,
+}
+
+/// A preparation that was not divided.
+#[derive(Debug)]
+struct Whole(Arc<dyn Prepared>);
+
+impl Preparation for Whole {
+    fn advance(&self, _items: u64) -> Result<bool, PuzzleError> {
+        Ok(false)
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { done: 1, total: 1 }
+    }
+
+    fn finish(&self) -> Result<Option<Arc<dyn Prepared>>, PuzzleError> {
+        Ok(Some(Arc::clone(&self.0)))
+    }
 }
 
 /// A puzzle with its key, to be shared by threads.
@@ -32,6 +104,31 @@ pub trait Solver {
     /// # Errors
     /// When the implementation fails.
     fn hash(&mut self, nonce: &LocalNonce) -> Result<ResultHash, PuzzleError>;
+
+    /// Hashes up to `limit` nonces from `start` on, as long as `visit`, which sees each nonce with its
+    /// hash, says so. Returns the nonce to go on from.
+    ///
+    /// An implementation can overlap the hashes; so this is the way to hash many.
+    ///
+    /// # Errors
+    /// When the implementation fails.
+    fn scan(
+        &mut self,
+        start: LocalNonce,
+        limit: u64,
+        visit: &mut dyn FnMut(LocalNonce, ResultHash) -> ControlFlow<()>,
+    ) -> Result<LocalNonce, PuzzleError> {
+        let mut nonce = start;
+        for _ in 0..limit {
+            let hash = self.hash(&nonce)?;
+            let hashed = nonce;
+            nonce = hashed.next();
+            if visit(hashed, hash).is_break() {
+                break;
+            }
+        }
+        Ok(nonce)
+    }
 }
 
 /// Why a puzzle could not be computed.
@@ -43,6 +140,17 @@ pub enum PuzzleError {
     OutOfMemory {
         /// Bytes that are needed.
         needed: u64,
+    },
+    /// There is not enough memory, found before any was taken.
+    #[error(
+        "the puzzle needs {needed} bytes of memory, but only {available} can be taken without harm to \
+         what runs already"
+    )]
+    Refused {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are available.
+        available: u64,
     },
     /// The implementation failed.
     #[error("the puzzle failed: {reason}")]
@@ -63,24 +171,20 @@ pub fn search(
     start: LocalNonce,
     tries: u64,
 ) -> Result<(Option<RawProof>, LocalNonce), PuzzleError> {
-    let mut local_nonce = start;
-    for _ in 0..tries {
-        let result_hash = solver.hash(&local_nonce)?;
-        let next = local_nonce.next();
-        if result_hash.meets(&epoch.difficulty) {
-            return Ok((
-                Some(RawProof {
-                    epoch,
-                    local_nonce,
-                    cu_id: unit,
-                    result_hash,
-                }),
-                next,
-            ));
+    let mut found = None;
+    let next = solver.scan(start, tries, &mut |local_nonce, result_hash| {
+        if !result_hash.meets(&epoch.difficulty) {
+            return ControlFlow::Continue(());
         }
-        local_nonce = next;
-    }
-    Ok((None, local_nonce))
+        found = Some(RawProof {
+            epoch,
+            local_nonce,
+            cu_id: unit,
+            result_hash,
+        });
+        ControlFlow::Break(())
+    })?;
+    Ok((found, next))
 }
 
 /// Why a proof is none.

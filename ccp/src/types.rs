@@ -196,6 +196,26 @@ pub struct PhysicalCore(pub u32);
 #[serde(transparent)]
 pub struct LogicalCore(pub u32);
 
+macro_rules! cores {
+    ($($name:ident)*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    )*};
+}
+
+cores! { PhysicalCore LogicalCore }
+
 /// What all proofs of an epoch have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochParameters {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: our crates against the published programs, measured in the same run.
 
 mod aquavm;
+mod ccp;
 #[cfg(feature = "marine")]
 mod embedded;
 #[cfg(feature = "marine")]
@@ -16,6 +17,8 @@ use std::process::ExitCode;
 pub enum Arguments {
     /// The interpreter, against the published native crate and the published Wasm module.
     Aquavm(aquavm::Arguments),
+    /// The prover, against a bare loop over the library below it.
+    Ccp(ccp::Arguments),
     /// The interpreter as a Wasm module in our engines.
     #[cfg(feature = "marine")]
     Embedded(embedded::Arguments),
@@ -31,6 +34,7 @@ pub enum Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let done = match arguments {
         Arguments::Aquavm(arguments) => aquavm::run(arguments),
+        Arguments::Ccp(arguments) => ccp::run(arguments),
         #[cfg(feature = "marine")]
         Arguments::Embedded(arguments) => embedded::run(arguments),
         #[cfg(feature = "marine")]

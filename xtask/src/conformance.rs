@@ -59,6 +59,9 @@ pub enum Kind {
     Marine,
     /// Capacity proofs and the marketplace (`vectors/ccp-and-deals`).
     Ccp,
+    /// The hashes of capacity proofs, by the portable verifier in a wasm32 build.
+    #[cfg(feature = "marine")]
+    CcpWasm,
 }
 
 /// Counts and failures of a replay.
@@ -167,6 +170,8 @@ pub fn replay(kind: Kind, paths: &[PathBuf]) -> Result<Report, String> {
             #[cfg(feature = "marine")]
             Kind::Marine => marine::replay(&files, &mut report)?,
             Kind::Ccp => ccp::replay(&files, &mut report)?,
+            #[cfg(feature = "marine")]
+            Kind::CcpWasm => ccp::replay_wasm(&files, &mut report)?,
         }
     }
     Ok(report)

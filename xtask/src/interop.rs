@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: do published and own programs understand each other?
 
 mod avm;
+mod ccp;
 mod compiled;
 mod driver;
 mod js;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 pub enum Arguments {
     /// The published interpreter and ours, in one network of random particles.
     Avm(avm::Arguments),
+    /// The published clients of provers, against our daemon.
+    Ccp(ccp::Arguments),
     /// Compiled Aqua functions, run by `client` against `peer`.
     Compiled(compiled::Arguments),
     /// The published JS client, unmodified, against our peers.
@@ -31,6 +34,7 @@ pub enum Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments {
         Arguments::Avm(arguments) => avm::run(arguments),
+        Arguments::Ccp(arguments) => ccp::run(arguments),
         Arguments::Compiled(arguments) => compiled::run(arguments),
         Arguments::Js(arguments) => js::run(arguments),
         #[cfg(feature = "marine")]

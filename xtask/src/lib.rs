@@ -18,6 +18,7 @@ pub mod bench;
 pub mod ci;
 pub mod conformance;
 pub mod crash;
+pub mod detection;
 #[cfg(feature = "marine")]
 pub mod embedded;
 pub mod fuzz;

@@ -25,6 +25,8 @@ enum Task {
     Conformance(xtask::conformance::Arguments),
     /// Kill a peer under load and look for what it lost: `crash --rounds N --seed S`.
     Crash(xtask::crash::Arguments),
+    /// Plot how often an audit convicts a provider who claims more than he has.
+    Detection(xtask::detection::Arguments),
     /// Build the state machine as a Wasm module without imports.
     #[cfg(feature = "marine")]
     Embedded(xtask::embedded::Arguments),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
         Task::Crash(arguments) => xtask::crash::run(&arguments),
+        Task::Detection(arguments) => xtask::detection::run(&arguments),
         #[cfg(feature = "marine")]
         Task::Embedded(arguments) => xtask::embedded::run(&arguments),
         Task::Fuzz(arguments) => xtask::fuzz::run(&arguments),

@@ -19,6 +19,8 @@ pub(super) enum Section {
     Growth,
     /// The inputs of about 100 MiB.
     Large,
+    /// Proofs of capacity.
+    Capacity,
     /// The state machine as a Wasm module.
     #[cfg(feature = "marine")]
     Embedded,
@@ -39,6 +41,7 @@ impl Section {
             Self::Inputs => "The interpreter",
             Self::Growth => "Growth of time",
             Self::Large => "Inputs of about 100 MiB",
+            Self::Capacity => "Proofs of capacity",
             #[cfg(feature = "marine")]
             Self::Embedded => "As a Wasm module",
             #[cfg(feature = "marine")]
@@ -55,6 +58,7 @@ impl Section {
             Self::Inputs => "cargo xtask bench aquavm --write",
             Self::Growth => "cargo xtask bench aquavm --linear --write",
             Self::Large => "cargo xtask bench aquavm --large --write",
+            Self::Capacity => "cargo xtask bench ccp --write",
             #[cfg(feature = "marine")]
             Self::Embedded => "cargo xtask bench embedded --write",
             #[cfg(feature = "marine")]
@@ -93,6 +97,14 @@ impl Section {
             Self::Large => {
                 "Inputs made as the README of the recorded ones describes; one run each. The same \
                  columns as above."
+            }
+            Self::Capacity => {
+                "The prover through its trait, and a bare loop over the C interface of `ccp-randomx` 0.17 \
+                 with the same flags, in turn in one process: hashes, or items, for each second of CPU of \
+                 the threads that compute them, medians of 9 runs of 2 s or more. Without huge pages. \
+                 With the dataset (`--full`) the bare loop has one of noise, on whose contents speed does \
+                 not depend. The stock libraries are for information: they read the cache half as often. \
+                 Other programs ran on the machine: ratios say more than rates."
             }
             #[cfg(feature = "marine")]
             Self::Embedded => {

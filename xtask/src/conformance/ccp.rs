@@ -4,6 +4,8 @@ mod chain;
 mod content;
 mod golden;
 mod randomx;
+#[cfg(feature = "marine")]
+mod wasm;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,16 @@ pub(super) fn replay(files: &[PathBuf], report: &mut Report) -> Result<(), Strin
         }
     }
     golden::replay(report);
+    Ok(())
+}
+
+/// Replays the hashes in a wasm32 build of the portable verifier.
+#[cfg(feature = "marine")]
+pub(super) fn replay_wasm(files: &[PathBuf], report: &mut Report) -> Result<(), String> {
+    let hashes = |file: &&PathBuf| file.file_name().is_some_and(|name| name == "randomx.json");
+    for file in files.iter().filter(hashes) {
+        randomx::replay_wasm(&read(file)?, report)?;
+    }
     Ok(())
 }
 

@@ -156,6 +156,7 @@ fn crates(root: &Path, files: &[PathBuf]) -> Result<Vec<String>, String> {
         let excluded = [
             "aquavm/marine",
             "aquavm/wasm",
+            "ccp/wasm",
             "examples/guests",
             "xtask/harness",
             "xtask/fuzz",

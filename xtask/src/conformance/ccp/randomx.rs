@@ -42,6 +42,38 @@ struct Job {
 }
 
 pub(super) fn replay(records: &Records, report: &mut Report) -> Result<(), String> {
+    for (key, jobs) in jobs(records, report)? {
+        let cache = Cache::new(&key, Parameters::NETWORK).map_err(|error| error.to_string())?;
+        run(&key, cache, jobs, report);
+    }
+    Ok(())
+}
+
+/// The same in a wasm32 build.
+#[cfg(feature = "marine")]
+pub(super) fn replay_wasm(records: &Records, report: &mut Report) -> Result<(), String> {
+    let Some(mut machine) = super::wasm::Machine::start()? else {
+        report.skip("randomx.json (wasm32)", "there is no toolchain for it");
+        return Ok(());
+    };
+    for (key, jobs) in jobs(records, report)? {
+        let mut prepared = None;
+        for job in jobs {
+            if prepared != Some(job.parameters) {
+                machine.prepare(&key, job.parameters)?;
+                prepared = Some(job.parameters);
+            }
+            let outcome = machine
+                .hash(&job.input)
+                .and_then(|hash| expect("hash", hash, job.expected));
+            report.record(format!("{} (wasm32)", job.name), outcome);
+        }
+    }
+    Ok(())
+}
+
+/// What is to be hashed with each key.
+fn jobs(records: &Records, report: &mut Report) -> Result<BTreeMap<Vec<u8>, Vec<Job>>, String> {
     // Filling a cache takes most of the time, and one serves every variant.
     let mut jobs = BTreeMap::<Vec<u8>, Vec<Job>>::new();
     for (index, record) in records.ccp_pipeline.iter().enumerate() {
@@ -76,20 +108,33 @@ pub(super) fn replay(records: &Records, report: &mut Report) -> Result<(), Strin
             });
         }
     }
-    for (key, jobs) in jobs {
-        let cache = Cache::new(&key, Parameters::NETWORK).map_err(|error| error.to_string())?;
-        run(cache, jobs, report);
-    }
-    Ok(())
+    Ok(jobs)
 }
 
-fn run(mut cache: Cache, jobs: Vec<Job>, report: &mut Report) {
+fn run(key: &[u8], mut cache: Cache, jobs: Vec<Job>, report: &mut Report) {
     for job in jobs {
+        native(key, &job, report);
         cache = cache.with_parameters(job.parameters);
         let hash = hex::encode(Hasher::new(&cache).hash(&job.input));
         report.record(job.name, expect("hash", hash, job.expected));
     }
 }
+
+/// The same by the C++ library, which has the parameters of the network only.
+#[cfg(feature = "native")]
+fn native(key: &[u8], job: &Job, report: &mut Report) {
+    if job.parameters != Parameters::NETWORK {
+        return;
+    }
+    let outcome = ccp::NativePuzzle::default()
+        .hash(key, &job.input)
+        .map_err(|error| error.to_string())
+        .and_then(|hash| expect("hash", hash.to_string(), job.expected.clone()));
+    report.record(format!("{} (native)", job.name), outcome);
+}
+
+#[cfg(not(feature = "native"))]
+fn native(_: &[u8], _: &Job, _: &mut Report) {}
 
 fn unhex(digits: &str) -> Result<Vec<u8>, String> {
     hex::decode(digits).map_err(|error| format!("{digits:?}: {error}"))

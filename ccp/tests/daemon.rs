@@ -1,0 +1,290 @@
+//! The daemon as a process: requests over HTTP, kills at any moment, one state for one daemon.
+#![cfg(feature = "daemon")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ccp::{
+    Footprint, ToyPuzzle,
+    daemon::{Config, Daemon},
+};
+use serde_json::{Value, json};
+
+/// The folder of the daemon that a child of this test is to be.
+const CHILD: &str = "AQUAMARINE_CCP_TEST_CHILD";
+
+/// Not a test of its own: a daemon with an easy puzzle, where a test started it as one.
+#[test]
+fn child() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let config = Config::load(&Path::new(&folder).join("ccp.toml")).unwrap();
+    let puzzle = ToyPuzzle {
+        pause: Duration::from_millis(1),
+        items: 1,
+        footprint: Footprint::default(),
+    };
+    let daemon = match Daemon::open(config, Arc::new(puzzle)) {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            println!("error: {error}");
+            return;
+        }
+    };
+    let announce = |addresses| println!("{}", json!({ "listening": addresses }));
+    daemon.serve(announce, std::future::pending()).unwrap();
+}
+
+/// A daemon in a process of its own.
+struct Process {
+    child: Child,
+    rpc: SocketAddr,
+    metrics: Option<SocketAddr>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a daemon; what it says when it cannot.
+fn start(folder: &Path) -> Result<Process, String> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture"])
+        .env(CHILD, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some((_, json)) = line.split_once("{\"listening\":") {
+            let addresses: Value = serde_json::from_str(json.strip_suffix('}').unwrap()).unwrap();
+            let address = |name: &str| addresses[name].as_str().map(|text| text.parse().unwrap());
+            return Ok(Process {
+                rpc: address("rpc").unwrap(),
+                metrics: address("prometheus"),
+                child,
+            });
+        }
+        if let Some((_, error)) = line.split_once("error: ") {
+            child.wait().unwrap();
+            return Err(error.to_owned());
+        }
+    }
+    panic!("the daemon ended without a word");
+}
+
+/// A folder with a configuration.
+fn folder(more: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[rpc-endpoint]\nport = 0\n{more}\n[prometheus-endpoint]\nport = 0\n\
+         [optimizations]\nthreads-per-core = 2\n"
+    );
+    std::fs::write(folder.path().join("ccp.toml"), text).unwrap();
+    folder
+}
+
+/// Status and body of an answer.
+fn http(address: SocketAddr, head: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let length = body.len();
+    let request =
+        format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+const POST: &str = "POST / HTTP/1.1\r\ncontent-type: application/json";
+
+fn call(address: SocketAddr, method: &str, params: Value) -> Value {
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let (status, body) = http(address, POST, &request.to_string());
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+fn word(byte: u8) -> String {
+    hex::encode([byte; 32])
+}
+
+/// One hash in 8 is a proof of unit 2, on core 0.
+fn commitment(nonce: u8) -> Value {
+    json!({
+        "global_nonce": word(nonce),
+        "difficulty": format!("1f{}", "ff".repeat(31)),
+        "cu_allocation": {"0": word(2)},
+    })
+}
+
+/// Proofs of unit 2 after a number.
+fn proofs(address: SocketAddr, after: u64) -> Vec<Value> {
+    let known = json!({word(2): after});
+    let answer = call(address, "ccp_get_proofs_after", json!([known, 1_000_000]));
+    let units = answer["result"].as_array().unwrap();
+    units
+        .iter()
+        .flat_map(|unit| unit["proof_batches"].as_array().unwrap().clone())
+        .collect()
+}
+
+fn number(proof: &Value) -> u64 {
+    proof["id"]["idx"].as_u64().unwrap()
+}
+
+#[test]
+fn a_hundred_kills_lose_nothing_and_give_nothing_twice() {
+    let folder = folder("");
+    let mut seen = BTreeMap::<u64, Value>::new();
+    let mut nonces = BTreeSet::new();
+    let last = |seen: &BTreeMap<u64, Value>| seen.last_key_value().map_or(0, |(idx, _)| *idx);
+    for kill in 0..100_u64 {
+        let daemon = start(folder.path()).unwrap();
+        if kill == 0 {
+            let answer = call(daemon.rpc, "ccp_on_active_commitment", commitment(1));
+            assert_eq!(answer["result"], Value::Null, "{answer}");
+        }
+        // What was acknowledged before the kill is there, as it was, and nothing else before it.
+        let again = proofs(daemon.rpc, 0);
+        for (number, proof) in &seen {
+            assert!(again.contains(proof), "kill {kill}: proof {number} is lost");
+        }
+        // Killed while it finds and writes; every now and then later, so that it also gets far.
+        let end = Instant::now() + Duration::from_millis(5 + kill * 7 % 40);
+        loop {
+            for proof in proofs(daemon.rpc, last(&seen)) {
+                assert!(number(&proof) > last(&seen), "kill {kill}: {proof}");
+                let nonce = proof["local_nonce"].as_str().unwrap().to_owned();
+                assert!(nonces.insert(nonce), "kill {kill}: twice: {proof}");
+                seen.insert(number(&proof), proof);
+            }
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        drop(daemon);
+    }
+    let numbers: Vec<u64> = seen.keys().copied().collect();
+    assert_eq!(numbers, Vec::from_iter(1..=last(&seen)), "none is left out");
+    assert!(seen.len() > 100, "{} proofs", seen.len());
+}
+
+#[test]
+fn one_state_has_one_daemon() {
+    let folder = folder("");
+    let first = start(folder.path()).unwrap();
+    let error = start(folder.path()).err().unwrap();
+    assert!(error.contains("is in use by another daemon"), "{error}");
+    call(first.rpc, "ccp_on_active_commitment", commitment(1));
+    drop(first);
+    start(folder.path()).unwrap();
+}
+
+#[test]
+fn states_that_cannot_be_read_lose_nothing() {
+    let folder = folder("");
+    let state = folder.path().join("state/state.json");
+    let first = start(folder.path()).unwrap();
+    call(first.rpc, "ccp_on_active_commitment", commitment(1));
+    let end = Instant::now() + Duration::from_secs(20);
+    while proofs(first.rpc, 0).len() < 3 {
+        assert!(Instant::now() < end);
+    }
+    let found = proofs(first.rpc, 0);
+    drop(first);
+
+    let text = std::fs::read_to_string(&state).unwrap();
+    std::fs::write(&state, text.replace("\"version\":1", "\"version\":2")).unwrap();
+    let damaged = start(folder.path()).unwrap();
+    assert_eq!(
+        proofs(damaged.rpc, 0),
+        [] as [Value; 0],
+        "no epoch is known"
+    );
+    call(damaged.rpc, "ccp_on_active_commitment", commitment(1));
+    let kept = proofs(damaged.rpc, 0);
+    assert!(found.iter().all(|proof| kept.contains(proof)));
+    drop(damaged);
+    assert!(folder.path().join("state/state.json.bad").is_file());
+}
+
+#[test]
+fn http_is_checked_before_anything_is_read() {
+    let token = "0123456789abcdef-token";
+    let folder = folder("bearer-token-file = \"token\"");
+    std::fs::write(folder.path().join("token"), "short").unwrap();
+    let error = start(folder.path()).err().unwrap();
+    assert!(
+        error.contains("expected one token of at least 16"),
+        "{error}"
+    );
+    std::fs::write(folder.path().join("token"), format!("{token}\n")).unwrap();
+    let daemon = start(folder.path()).unwrap();
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "ccp_on_no_active_commitment"});
+    let with = |head: &str| http(daemon.rpc, head, &request.to_string()).0;
+    let authorized = format!("authorization: Bearer {token}");
+    assert_eq!(with(POST), 401);
+    assert_eq!(
+        with(&format!("{POST}\r\nauthorization: Bearer {token}x")),
+        401
+    );
+    assert_eq!(with(&format!("{POST}\r\n{authorized}")), 200);
+    assert_eq!(
+        with(&format!(
+            "POST / HTTP/1.1\r\ncontent-type: text/plain\r\n{authorized}"
+        )),
+        415
+    );
+    assert_eq!(with(&format!("GET / HTTP/1.1\r\n{authorized}")), 405);
+    let large = " ".repeat((1 << 20) + 1);
+    assert_eq!(
+        http(daemon.rpc, &format!("{POST}\r\n{authorized}"), &large).0,
+        413
+    );
+
+    let metrics = daemon.metrics.unwrap();
+    let (status, text) = http(metrics, "GET /metrics HTTP/1.1", "");
+    assert_eq!(status, 200);
+    assert!(text.contains("ccp_allocated_logical_cores 0"), "{text}");
+    assert_eq!(http(metrics, "GET / HTTP/1.1", "").0, 404);
+}
+
+#[test]
+fn an_idle_daemon_is_small() {
+    let folder = folder("");
+    let daemon = start(folder.path()).unwrap();
+    call(daemon.rpc, "ccp_on_no_active_commitment", json!([]));
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())) else {
+        return;
+    };
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kilobytes: u64 = line
+        .trim()
+        .strip_suffix(" kB")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(kilobytes < 30 << 10, "{kilobytes} KiB");
+}

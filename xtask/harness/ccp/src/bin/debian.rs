@@ -1,0 +1,60 @@
+//! The stock library as Debian has it (`librandomx-dev`).
+
+use std::{ffi::c_void, ptr, time::Duration};
+
+use ccp_bench_harness::{next, nonce, rate, serve};
+
+#[link(name = "randomx")]
+unsafe extern "C" {
+    fn randomx_get_flags() -> u32;
+    fn randomx_alloc_cache(flags: u32) -> *mut c_void;
+    fn randomx_init_cache(cache: *mut c_void, key: *const u8, size: usize);
+    fn randomx_create_vm(flags: u32, cache: *mut c_void, dataset: *mut c_void) -> *mut c_void;
+    fn randomx_calculate_hash(vm: *mut c_void, input: *const u8, size: usize, output: *mut u8);
+    fn randomx_destroy_vm(vm: *mut c_void);
+}
+
+struct Machine(*mut c_void);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // SAFETY: it was created and is used here only.
+        unsafe { randomx_destroy_vm(self.0) };
+    }
+}
+
+fn main() {
+    let key = [1; 32];
+    // SAFETY: as the library describes it; the cache lives as long as the program, and only reads
+    // of it happen on several threads.
+    let (flags, cache) = unsafe {
+        let flags = randomx_get_flags();
+        let cache = randomx_alloc_cache(flags);
+        assert!(!cache.is_null());
+        randomx_init_cache(cache, key.as_ptr(), key.len());
+        (flags, cache as usize)
+    };
+    serve(move |words| match words {
+        ["light", threads, seconds] => rate(
+            threads.parse().unwrap(),
+            Duration::from_secs(seconds.parse().unwrap()),
+            |index| {
+                // SAFETY: the cache is complete.
+                let vm = unsafe { randomx_create_vm(flags, cache as *mut c_void, ptr::null_mut()) };
+                assert!(!vm.is_null());
+                (Machine(vm), nonce(index))
+            },
+            |(machine, nonce)| {
+                let mut hash = [0; 32];
+                // SAFETY: the machine belongs to this thread; the hash has 32 bytes.
+                unsafe {
+                    randomx_calculate_hash(machine.0, nonce.as_ptr(), nonce.len(), hash.as_mut_ptr());
+                }
+                std::hint::black_box(hash);
+                next(nonce);
+                1
+            },
+        ),
+        _ => panic!("unknown task {words:?}"),
+    });
+}
