@@ -25,12 +25,12 @@ impl Exec<'_> {
         let between = |value: U256, least: u64, greatest: u64| {
             (value >= U256::from(least), value <= U256::from(greatest))
         };
-        let peer = market.peer(call.peer_id)?;
-        let provider = market.provider_of(peer);
         require(
-            !params.whitelist || market.approved.contains(&provider),
+            !params.whitelist || market.approved.contains(&sender),
             "Whitelist: provider is not approved",
         )?;
+        let peer = market.peer(call.peer_id)?;
+        let provider = market.provider_of(peer);
         require(peer.commitment.is_zero(), "Peer already has commitment")?;
         let (long, short) = between(call.duration, params.min_duration, params.max_duration);
         require(long, "Duration should be greater or equal than min capacity commitment duration")?;
@@ -343,7 +343,8 @@ impl Exec<'_> {
     pub(super) fn withdraw_reward(&mut self, call: &WithdrawReward) -> Result<(), Refusal> {
         let (sender, id) = (self.sender, call.commitment_id);
         let market = self.market()?;
-        let commitment = &market.ledger(id)?.commitment;
+        let ledger = market.commitments.get(&id);
+        let commitment = &ledger.ok_or_else(|| message("Peer doesn't exist"))?.commitment;
         let staker_account = commitment.staker;
         let provider = market.provider_of(market.peer(commitment.peer)?);
         require(

@@ -209,7 +209,7 @@ impl Exec<'_> {
                 protocol_version: call.protocol_version,
             },
             access_type: call.access_type,
-            access_list: Vec::new(),
+            access_list: call.access_list.clone(),
             balance: call.deposit_amount,
             accounted: epoch - 1,
             paid: 0,
@@ -233,12 +233,6 @@ impl Exec<'_> {
         )?;
         self.state.deals.insert(deal_address, deal);
         self.log(deal_address, AppCidChanged { new_app_cid: call.app_cid });
-        if call.access_type != AccessType::None {
-            self.log(deal_address, ProvidersAccessTypeChanged { new_access_type: call.access_type });
-            for provider in &call.access_list {
-                self.list_provider(deal_address, *provider)?;
-            }
-        }
         self.log(deal_address, Initialized { version: 1 });
         let (token, amount) = (call.payment_token, call.deposit_amount);
         self.transfer_by(token, address, sender, address, amount)?;

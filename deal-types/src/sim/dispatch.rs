@@ -128,12 +128,17 @@ fn market_views() -> Table {
         };
         GetProviderInfo => |exec, call| {
             let provider = exec.market()?.providers.get(&call.provider);
-            let provider = provider.ok_or_else(|| super::exec::message("Provider doesn't exist"))?;
-            (ProviderInfo {
+            let info = |provider: &super::market::Provider| ProviderInfo {
                 name: provider.name.clone(),
                 metadata: provider.metadata,
                 unit_count: U256::from(provider.unit_count),
-            },)
+            };
+            let nobody = || ProviderInfo {
+                name: String::new(),
+                metadata: crate::OnChainCid { prefixes: [0; 4], hash: crate::Bytes32::ZERO },
+                unit_count: U256::ZERO,
+            };
+            (provider.map_or_else(nobody, info),)
         };
         GetComputePeer => |exec, call| {
             let peer = exec.market()?.peer(call.peer_id)?;
@@ -165,7 +170,9 @@ fn market_views() -> Table {
                     onchain_worker_id: unit.worker,
                 })
             };
-            (market.peer(call.peer_id)?.units.iter().map(view).collect::<Result<Vec<_>, Refusal>>()?,)
+            let units = market.peers.get(&call.peer_id).map(|peer| peer.units.as_slice());
+            let views = units.unwrap_or_default().iter().map(view);
+            (views.collect::<Result<Vec<_>, Refusal>>()?,)
         };
         GetComputeUnitIds => |exec, call| (exec.market()?.peer(call.peer_id)?.units.clone(),);
     }

@@ -3,7 +3,7 @@
 use super::{
     Exec, Refusal, StakerRewards,
     deal::WorkerState,
-    exec::{require, sub},
+    exec::{message, require, sub},
     market::ratio,
 };
 use crate::{
@@ -57,7 +57,7 @@ impl Exec<'_> {
         let deal = self.deal(address)?;
         let workers = U256::from(deal.workers.len());
         if workers < deal.terms.min_workers {
-            return Err(Revert::MinWorkersNotMatched { matched: workers }.into());
+            return Err(Revert::MinWorkersNotMatched { matched: deal.terms.min_workers }.into());
         }
         if matched {
             self.market()?.matched.insert(address, epoch);
@@ -67,9 +67,8 @@ impl Exec<'_> {
 
     /// Whether an offer has what a deal needs.
     fn is_suitable(&mut self, deal: Address, offer: Bytes32) -> Result<bool, Refusal> {
-        let Some(offer) = self.market()?.offers.get(&offer).cloned() else {
-            return Ok(false);
-        };
+        let offer = self.market()?.offers.get(&offer).cloned();
+        let offer = offer.ok_or_else(|| message("Offer doesn't exist"))?;
         let deal = self.deal(deal)?;
         let terms = &deal.terms;
         let versions = offer.min_protocol_version..=offer.max_protocol_version;
@@ -93,7 +92,11 @@ impl Exec<'_> {
             return Ok(None);
         }
         let market = self.market()?;
-        let Some(peer_id) = group.first().and_then(|id| market.units.get(id)).map(|unit| unit.peer) else {
+        for unit in group {
+            market.unit(*unit)?;
+        }
+        let first = group.first().and_then(|id| market.units.get(id));
+        let Some(peer_id) = first.map(|unit| unit.peer) else {
             return Ok(None);
         };
         let mut seen = std::collections::BTreeSet::new();
@@ -164,8 +167,9 @@ impl Exec<'_> {
     fn move_to_deal(&mut self, address: Address, id: Bytes32, unit: Bytes32) -> Result<U256, Refusal> {
         let epoch = self.epoch()?;
         let price = self.deal(address)?.terms.price;
-        if self.account(id)? != CommitmentStatus::Active {
-            return Ok(U256::ZERO);
+        let status = self.account(id)?;
+        if status != CommitmentStatus::Active {
+            return Err(Revert::CapacityCommitmentIsNotActive { status }.into());
         }
         self.grant(id, unit)?;
         let rate = self.market()?.ledger(id)?.commitment.rate;

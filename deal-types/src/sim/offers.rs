@@ -182,7 +182,7 @@ impl Exec<'_> {
     }
 
     pub(super) fn add_compute_units(&mut self, call: &AddComputeUnits) -> Result<(), Refusal> {
-        self.own_free_peer(call.peer_id, "Only owner can add compute units")?;
+        self.own_free_peer(call.peer_id, "Only owner can change offer")?;
         require(!call.unit_ids.is_empty(), "Units should be greater than 0")?;
         self.add_units(call.peer_id, &call.unit_ids)
     }
@@ -210,7 +210,7 @@ impl Exec<'_> {
     }
 
     pub(super) fn remove_compute_peer(&mut self, call: &RemoveComputePeer) -> Result<(), Refusal> {
-        let offer_id = self.own_free_peer(call.peer_id, "Only owner can remove compute peer")?;
+        let offer_id = self.own_free_peer(call.peer_id, "Only owner can change offer")?;
         let market = self.market()?;
         require(market.peer(call.peer_id)?.units.is_empty(), "Peer has compute units")?;
         market.peers.remove(&call.peer_id);

@@ -42,7 +42,7 @@ impl Exec<'_> {
             return Err(no_commitment_on_unit());
         }
         let start = market.ledger(id)?.commitment.start;
-        require(start != 0 && start <= epoch, "Capacity commitment is not started")?;
+        require(start <= epoch, "Capacity commitment is not started")?;
         require(unit.deal.is_zero(), "Compute unit is in deal")?;
         let status = self.account(id)?;
         if status != CommitmentStatus::Active {
