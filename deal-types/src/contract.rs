@@ -18,6 +18,7 @@ mod calls;
 mod errors;
 mod events;
 mod functions;
+pub mod token;
 
 pub use calls::*;
 pub use errors::*;

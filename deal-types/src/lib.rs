@@ -33,6 +33,7 @@
 //! | [`market`] | what the contracts keep |
 //! | [`unixfs`] | files as content-addressed blocks |
 //! | `distributive` | worker definitions and all that they name (feature `json`) |
+//! | [`sim`] | the market as a simulation, without a chain |
 //! | [`golden`] | tickets for executed particles: encodings, trees, luck |
 //!
 //! # Features
@@ -59,6 +60,8 @@ mod hash;
 mod json;
 pub mod market;
 mod primitives;
+pub mod rlp;
+pub mod sim;
 pub mod unixfs;
 
 pub use cid::{Cid, CidError, Codec, OnChainCid};

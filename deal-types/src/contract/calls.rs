@@ -321,6 +321,32 @@ calls! {
     MaxProofsPerEpoch "maxProofsPerEpoch" {} -> (U256,);
     /// Reads the collateral for a unit, in wei.
     FltCollateralPerUnit "fltCollateralPerUnit" {} -> (U256,);
+    /// Reads the reward pool of an epoch, in wei.
+    GetRewardPool "getRewardPool" {
+        /// The epoch.
+        epoch: U256,
+    } -> (U256,);
+    /// Reads how many units have to prove.
+    ActiveUnitCount "activeUnitCount" {} -> (U256,);
+    /// Reads what there is for rewards, in wei.
+    GetRewardBalance "getRewardBalance" {} -> (U256,);
+    /// Pays native tokens in for rewards.
+    DiamondReceive "diamondReceive" {} -> ();
+    /// Sets the price of the network's token, in 10⁻⁷ USD.
+    SetFltPrice "setFLTPrice" {
+        /// The price.
+        flt_price: U256,
+    } -> ();
+    /// Takes the right to be a provider away.
+    RevokeAccess "revokeAccess" {
+        /// The account.
+        account: Address,
+    } -> ();
+    /// Stops a token from being paid with.
+    RemovePaymentTokenFromWhitelist "removePaymentTokenFromWhitelist" {
+        /// The token.
+        token: Address,
+    } -> ();
     /// Lets an account be a provider.
     GrantAccess "grantAccess" {
         /// The account.
@@ -384,6 +410,21 @@ calls! {
     WithdrawFromDeal "withdraw" {
         /// The amount.
         amount: U256,
+    } -> ();
+    /// Lists a provider.
+    AddProviderToAccessList "addProviderToAccessList" {
+        /// The provider.
+        provider: Address,
+    } -> ();
+    /// Strikes a provider off the list.
+    RemoveProviderFromAccessList "removeProviderFromAccessList" {
+        /// The provider.
+        provider: Address,
+    } -> ();
+    /// Changes how providers are chosen, and empties the list.
+    ChangeProvidersAccessType "changeProvidersAccessType" {
+        /// How they are chosen from now on.
+        access_type: AccessType,
     } -> ();
     /// Stops a deal.
     StopDeal "stop" {} -> ();

@@ -104,7 +104,7 @@ errors! {
     TooManyProofs "TooManyProofs" {}
     /// A match leaves the deal with fewer workers than it needs.
     MinWorkersNotMatched "MinWorkersNotMatched" {
-        /// How many were found.
+        /// How many it needs, as observed, although the name says otherwise.
         matched "matched": U256,
     }
     /// Only the owner may call this.

@@ -3,6 +3,7 @@
 mod chain;
 mod content;
 mod golden;
+mod market;
 mod randomx;
 #[cfg(feature = "marine")]
 mod wasm;

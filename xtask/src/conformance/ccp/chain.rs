@@ -197,21 +197,50 @@ fn check_error(record: &ErrorRecord, implemented: bool) -> Result<(), String> {
 
 #[derive(Deserialize)]
 pub(super) struct Recording {
-    transactions: Vec<Transaction>,
+    pub(super) genesis_hash: Bytes32,
+    pub(super) params: RecordedParams,
+    pub(super) transactions: Vec<Transaction>,
 }
 
 #[derive(Deserialize)]
-struct Transaction {
-    block: u64,
-    input: Option<String>,
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordedParams {
+    pub(super) epoch_duration: u64,
+    pub(super) difficulty: Bytes32,
+    pub(super) min_proofs_per_epoch: u64,
+    pub(super) max_proofs_per_epoch: u64,
+    pub(super) max_failed_ratio: u64,
+    /// Duration and count of periods.
+    pub(super) vesting: (u64, u64),
+    pub(super) slashing_rate: u64,
+    pub(super) flt_price: u64,
+    pub(super) usd_collateral_per_unit: u64,
+    pub(super) min_duration: u64,
+    pub(super) min_deal_deposited_epochs: u64,
+    pub(super) min_deal_rematching_epochs: u64,
+    pub(super) init_reward_pool: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Transaction {
+    pub(super) block: u64,
+    pub(super) timestamp: u64,
+    pub(super) block_hash: Bytes32,
+    pub(super) from: String,
+    pub(super) to: Option<String>,
+    pub(super) value: String,
+    pub(super) status: String,
+    pub(super) creates: Option<String>,
+    pub(super) input: Option<String>,
     call: Option<String>,
-    logs: Vec<Log>,
+    pub(super) logs: Vec<Log>,
 }
 
 #[derive(Deserialize)]
-struct Log {
-    topics: Vec<Bytes32>,
-    data: String,
+pub(super) struct Log {
+    pub(super) address: String,
+    pub(super) topics: Vec<Bytes32>,
+    pub(super) data: String,
     event: Decoded,
 }
 
@@ -233,12 +262,8 @@ pub(super) fn replay_logs(recording: &Recording, report: &mut Report) -> Result<
         if let (Some(input), Some(call)) = (&transaction.input, &transaction.call) {
             report.record(format!("{place} call {call}"), check_call(input, call));
         }
-        report.skip(
-            format!("{place} as a step of the market"),
-            "the market has no simulation yet",
-        );
     }
-    Ok(())
+    super::market::replay(recording, report)
 }
 
 fn check_log(log: &Log) -> Result<(), String> {
@@ -287,7 +312,7 @@ fn hex(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     hex::decode(digits).map_err(|error| error.to_string())
 }

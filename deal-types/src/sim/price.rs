@@ -1,0 +1,60 @@
+//! The price of the network's token over time.
+
+use crate::U256;
+
+/// Prices with the time from which they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PriceHistory {
+    /// Time, price in 10⁻⁷ USD.
+    changes: Vec<(u64, U256)>,
+}
+
+/// Tokens in wei for 10⁻⁶ USD at a price of 10⁻⁷ USD.
+fn reverse(price: U256) -> U256 {
+    let whole = U256::from(1_000_000_000_000_000_000_u64);
+    whole.checked_div(price).unwrap_or_default()
+}
+
+impl PriceHistory {
+    pub(super) fn new(timestamp: u64, price: U256) -> Self {
+        Self {
+            changes: vec![(timestamp, price)],
+        }
+    }
+
+    pub(super) fn current(&self) -> U256 {
+        self.changes.last().map(|change| change.1).unwrap_or_default()
+    }
+
+    pub(super) fn set(&mut self, timestamp: u64, price: U256) {
+        match self.changes.last_mut() {
+            Some(last) if last.0 == timestamp => last.1 = price,
+            _ => self.changes.push((timestamp, price)),
+        }
+    }
+
+    /// The mean of the reversed price over a time that is not empty.
+    pub(super) fn mean_reverse(&self, from: u64, to: u64) -> U256 {
+        let mut sum = U256::ZERO;
+        let mut end = to;
+        for (since, price) in self.changes.iter().rev() {
+            let begin = (*since).max(from);
+            if begin < end {
+                let part = reverse(*price).saturating_mul(U256::from(end - begin));
+                sum = sum.saturating_add(part);
+                end = begin;
+            }
+            if *since <= from {
+                break;
+            }
+        }
+        let length = U256::from(to.saturating_sub(from));
+        sum.checked_div(length).unwrap_or_default()
+    }
+
+    /// The first change at or after a time.
+    pub(super) fn next_change(&self, from: u64) -> Option<u64> {
+        let at = self.changes.partition_point(|change| change.0 < from);
+        self.changes.get(at).map(|change| change.0)
+    }
+}
