@@ -70,7 +70,12 @@ pub fn parse_syntax<'s>(source: &'s str, options: &ParseOptions) -> Result<Ast<'
     }
     let mut parser = Parser::new(source, options.max_depth);
     match parser.script() {
-        Ok(()) => Ok(parser.ast),
+        Ok(()) => {
+            let mut ast = parser.ast;
+            ast.nodes.shrink_to_fit();
+            ast.values.shrink_to_fit();
+            Ok(ast)
+        }
         Err(fault) => Err(ParseErrors::new(source, parser.faults_from(*fault))),
     }
 }

@@ -219,7 +219,11 @@ impl Run<'_> {
             Key::Pair(pair) => Some(pair.as_ref()),
             Key::Raw { .. } => None,
         };
-        let merged = if parameters.check_signatures {
+        let MergedSignatures {
+            mut signatures,
+            signed,
+            own,
+        } = if parameters.check_signatures {
             current
                 .verify_stores(VerifyOptions::default())
                 .map_err(stores_error)?;
@@ -231,6 +235,9 @@ impl Run<'_> {
         } else {
             MergedSignatures::default()
         };
+        let policy = parameters.policy;
+        let signed =
+            (policy.refuse_unreached_states && parameters.check_signatures).then_some(signed);
 
         let script = script()?;
         let results = results()?;
@@ -291,24 +298,23 @@ impl Run<'_> {
                 reason: "the key of this peer is not an Ed25519 key".to_owned(),
             })?;
         particle::cid::sort(&mut finished.own_cids);
-        let signature = match merged.own {
+        let signature = match own {
             Some(own) if own.cids == finished.own_cids => own.signature,
             _ => sign_cids(&key, &mut finished.own_cids, &parameters.particle_id),
         };
+        signatures.insert(&stored_key, &signature);
         let mut data = Data {
             trace: finished.trace,
             last_call_request_id: finished.last_call_id,
             cid_info: finished.stores,
-            signatures: merged.signatures,
+            signatures,
         };
-        let policy = parameters.policy;
-        if policy.refuse_unreached_states && parameters.check_signatures {
-            refuse_unreached(&data, &merged.signed, &parameters.current_peer_id)?;
+        if let Some(signed) = signed {
+            refuse_unreached(&data, &signed, &parameters.current_peer_id)?;
         }
         if policy.drop_unreferenced {
             data.drop_unreferenced();
         }
-        data.signatures.insert(&stored_key, &signature);
         let versions = Versions::of_interpreter(parameters.compat.interpreter_version());
         let data = data
             .encode(&versions)

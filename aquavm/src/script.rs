@@ -275,6 +275,13 @@ impl<'s> Program<'s> {
             .unwrap_or("")
     }
 
+    /// The string that a literal denotes, where the script has it as it is.
+    #[inline]
+    pub(crate) fn plain_string(&self, text: TextRef) -> Option<&str> {
+        let quoted = (!text.pooled).then(|| self.resolve(text))?;
+        quoted.strip_prefix('"')?.strip_suffix('"')
+    }
+
     pub(crate) fn name(&self, slot: Slot) -> &str {
         self.names
             .get(slot as usize)

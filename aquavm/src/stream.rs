@@ -291,12 +291,8 @@ mod tests {
     use crate::value::{Json, Origin};
 
     fn value<'x>(arena: &'x Bump, text: &'x str) -> Aggregate<'x> {
-        Aggregate {
-            value: Json::Text(text),
-            origin: Origin::new(arena, Tetraplet::of_peer("A")),
-            provenance: Provenance::Literal,
-            position: 0,
-        }
+        let origin = Origin::new(arena, Tetraplet::of_peer("A"));
+        Aggregate::new(Json::Text(text), origin, Provenance::Literal)
     }
 
     fn texts(stream: &Stream<'_>) -> Vec<String> {

@@ -2,15 +2,14 @@
 //!
 //! Everything is `Copy` and borrows the input buffers, the script, or the arena of the run.
 
-use std::{borrow::Cow, cell::Cell};
+use std::{borrow::Cow, cell::Cell, num::NonZero};
 
 use bumpalo::Bump;
 use hashbrown::{HashMap, hash_map::Entry};
 use particle::{
     Tetraplet,
-    cid::value_cid,
-    data::Provenance,
-    value::{normalize, push_string},
+    data::{Content as _, Provenance},
+    value::normalize,
 };
 
 use crate::{
@@ -65,7 +64,10 @@ pub(crate) struct Elements<'x> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aggregate<'x> {
     pub(crate) value: Json<'x>,
-    pub(crate) origin: &'x Origin<'x>,
+    /// Of the value, or of the array that it is an element of.
+    origin: &'x Origin<'x>,
+    /// One more than its index in that array: few tetraplets of elements are ever looked at.
+    item: Option<NonZero<u32>>,
     pub(crate) provenance: Provenance<'x>,
     /// Position of the state that produced it.
     pub(crate) position: u32,
@@ -192,11 +194,12 @@ impl<'x> Origin<'x> {
         })
     }
 
-    pub(crate) fn cid(&self, arena: &'x Bump) -> &'x str {
+    /// The CID of the tetraplet; `scratch` is overwritten and may be used again.
+    pub(crate) fn cid(&self, arena: &'x Bump, scratch: &mut Vec<u8>) -> &'x str {
         if let Some(cid) = self.cid.get() {
             return cid;
         }
-        let cid = arena.alloc_str(&value_cid(&self.json()));
+        let cid = arena.alloc_str(&self.tetraplet.cid(scratch));
         self.cid.set(Some(cid));
         cid
     }
@@ -220,45 +223,16 @@ impl<'x> Origin<'x> {
         elements
     }
 
-    /// The text that is hashed: fields in this order.
-    fn json(&self) -> String {
-        let Tetraplet {
-            peer_pk,
-            service_id,
-            function_name,
-            lens,
-        } = self.tetraplet;
-        let mut out = Vec::with_capacity(160);
-        for (name, value) in [
-            ("{\"peer_pk\":", peer_pk),
-            (",\"service_id\":", service_id),
-            (",\"function_name\":", function_name),
-            (",\"lens\":", lens),
-        ] {
-            out.extend_from_slice(name.as_bytes());
-            push_string(&mut out, value);
-        }
-        out.push(b'}');
-        String::from_utf8(out).unwrap_or_default()
-    }
-}
-
-impl<'x> Elements<'x> {
-    /// The tetraplet of an element of the array with the tetraplet `array`.
-    #[inline]
-    pub(crate) fn origin(
-        &self,
-        arena: &'x Bump,
-        array: &'x Origin<'x>,
-        index: usize,
-    ) -> &'x Origin<'x> {
-        let place = self.origins.get(index);
+    /// The tetraplet of an element of an array with this one.
+    pub(crate) fn element(&self, arena: &'x Bump, index: usize) -> &'x Self {
+        let elements = self.elements.get();
+        let place = elements.and_then(|elements| elements.origins.get(index));
         if let Some(origin) = place.and_then(Cell::get) {
             return origin;
         }
-        let tetraplet = array.tetraplet;
+        let tetraplet = self.tetraplet;
         let lens = concat(arena, &[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
-        let origin = Origin::new(arena, Tetraplet { lens, ..tetraplet });
+        let origin = Self::new(arena, Tetraplet { lens, ..tetraplet });
         if let Some(place) = place {
             place.set(Some(origin));
         }
@@ -267,6 +241,39 @@ impl<'x> Elements<'x> {
 }
 
 impl<'x> Aggregate<'x> {
+    pub(crate) fn new(value: Json<'x>, origin: &'x Origin<'x>, provenance: Provenance<'x>) -> Self {
+        Self {
+            value,
+            origin,
+            item: None,
+            provenance,
+            position: 0,
+        }
+    }
+
+    /// An element of an array that a service returned.
+    #[inline]
+    pub(crate) fn element(
+        text: &'x str,
+        array: &'x Origin<'x>,
+        index: usize,
+        provenance: Provenance<'x>,
+    ) -> Self {
+        Self {
+            item: NonZero::new(index as u32 + 1),
+            ..Self::new(Json::Text(text), array, provenance)
+        }
+    }
+
+    /// Its tetraplet.
+    #[inline]
+    pub(crate) fn origin(&self, arena: &'x Bump) -> &'x Origin<'x> {
+        match self.item {
+            None => self.origin,
+            Some(item) => self.origin.element(arena, item.get() as usize - 1),
+        }
+    }
+
     /// Keeps of the tetraplet what values of this provenance keep: a literal its peer, a canon
     /// value its peer and lens.
     #[inline]
@@ -299,12 +306,7 @@ impl<'x> Aggregate<'x> {
                 },
             ),
         };
-        Self {
-            value,
-            origin: kept,
-            provenance,
-            position: 0,
-        }
+        Self::new(value, kept, provenance)
     }
 }
 
@@ -603,12 +605,8 @@ mod tests {
     use super::*;
 
     fn pair<'x>(arena: &'x Bump, text: &'x str) -> Aggregate<'x> {
-        Aggregate {
-            value: Json::Text(text),
-            origin: Origin::new(arena, Tetraplet::of_peer("A")),
-            provenance: Provenance::Literal,
-            position: 0,
-        }
+        let origin = Origin::new(arena, Tetraplet::of_peer("A"));
+        Aggregate::new(Json::Text(text), origin, Provenance::Literal)
     }
 
     #[test]

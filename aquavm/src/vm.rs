@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use bumpalo::Bump;
 use particle::{
     Tetraplet,
-    data::{CidInfo, State},
+    data::{CidInfo, State, Store},
     merge::{Merge, MergeError},
 };
 
@@ -153,7 +153,7 @@ struct Vm<'x> {
     /// Provenance of literals.
     literal: &'x Origin<'x>,
     /// Tetraplets of the stores, by CID.
-    origins: hashbrown::HashMap<&'x str, &'x Origin<'x>>,
+    origins: Store<'x, &'x Origin<'x>>,
 
     scopes: Scopes<Bound<'x>>,
     folds: Vec<Option<Box<ActiveFold<'x>>>>,
@@ -229,7 +229,7 @@ impl<'x> Vm<'x> {
             timestamp_text: arena.alloc_str(&parameters.timestamp.to_string()),
             ttl_text: arena.alloc_str(&parameters.ttl.to_string()),
             literal: Origin::new(arena, Tetraplet::of_peer(&parameters.init_peer_id)),
-            origins: hashbrown::HashMap::new(),
+            origins: Store::default(),
             scopes: Scopes::new(program.slots()),
             folds: (0..program.slots()).map(|_| None).collect(),
             streams: Streams::new(program),

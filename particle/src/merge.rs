@@ -89,11 +89,10 @@ impl<'a> Merge<'a> {
     /// Starts at the beginning of both traces.
     #[must_use]
     pub fn new(previous: &'a [State<'a>], current: &'a [State<'a>]) -> Self {
-        let result = Vec::with_capacity(previous.len().max(current.len()));
         Self {
             previous: Input::new(previous),
             current: Input::new(current),
-            result,
+            result: Vec::new(),
             pars: Vec::new(),
             folds: Vec::new(),
         }
@@ -134,6 +133,11 @@ impl<'a> Merge<'a> {
     /// Appends a state.
     #[inline]
     pub fn push(&mut self, state: State<'a>) {
+        if self.result.is_empty() {
+            // The result is seldom shorter, but a script may do nothing.
+            let states = self.previous.trace.len().max(self.current.trace.len());
+            self.result.reserve_exact(states);
+        }
         self.result.push(state);
     }
 
@@ -302,7 +306,7 @@ impl<'a> Merge<'a> {
             previous: ParWindows::new(previous, &self.previous.slider, Side::Previous)?,
             current: ParWindows::new(current, &self.current.slider, Side::Current)?,
         };
-        self.result.push(State::Par { left: 0, right: 0 });
+        self.push(State::Par { left: 0, right: 0 });
         self.previous.slider.set_len(previous.0)?;
         self.current.slider.set_len(current.0)?;
         self.pars.push(par);
@@ -370,7 +374,7 @@ impl<'a> Merge<'a> {
             self.previous.resolve(previous, Side::Previous)?,
             self.current.resolve(current, Side::Current)?,
         );
-        self.result.push(State::Fold(Box::new([])));
+        self.push(State::Fold(Box::new([])));
         self.folds.push(fold);
         Ok(())
     }

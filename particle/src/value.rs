@@ -84,8 +84,9 @@ pub fn check(text: &str) -> Result<(), serde_json::Error> {
 /// Appends the JSON form of a text: only `"`, `\` and control characters are escaped.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
     let mut rest = text.as_bytes();
+    out.reserve(rest.len() + 2);
+    out.push(b'"');
     while let Some((plain, after)) = rest.split_at_checked(plain_prefix(rest)) {
         out.extend_from_slice(plain);
         let Some((special, after)) = after.split_first() else {

@@ -30,7 +30,7 @@ impl<'x> Vm<'x> {
     }
 
     pub(super) fn ap_map(&mut self, op: OpId, operands: u32, map: StreamRef) -> Result<Flow, Stop> {
-        let value = or_join!(self, self.aggregate_of(operands + 1));
+        let mut pair = or_join!(self, self.aggregate_of(operands + 1));
         // The state is taken before the key is known; peers agree on what follows from it.
         let met = self.ap_start(op)?;
         let key = or_join!(self, self.text_of(operands));
@@ -40,11 +40,8 @@ impl<'x> Vm<'x> {
             }
             .into());
         }
-        let text = value.value.text(self.arena)?;
-        let pair = Aggregate {
-            value: Json::pair(self.arena, key, text),
-            ..value
-        };
+        let text = pair.value.text(self.arena)?;
+        pair.value = Json::pair(self.arena, key, text);
         self.append(map, pair, met)?;
         self.push_ap();
         Ok(Flow::Done)
@@ -67,13 +64,10 @@ impl<'x> Vm<'x> {
     pub(super) fn append(
         &mut self,
         stream: StreamRef,
-        value: Aggregate<'x>,
+        mut value: Aggregate<'x>,
         found: Option<(u32, Source)>,
     ) -> Result<(), Fatal> {
-        let value = Aggregate {
-            position: self.merge.position(),
-            ..value
-        };
+        value.position = self.merge.position();
         let program = self.program;
         let Some(stream) = self.streams.get_or_create(program, stream) else {
             return Ok(());

@@ -235,12 +235,7 @@ impl<'x> Vm<'x> {
         }
         let cid = self.store_result(origin, argument_hash, text);
         self.register(cid, origin.tetraplet.peer_pk);
-        let value = Aggregate {
-            value: Json::Text(text),
-            origin,
-            provenance: Provenance::ServiceResult(cid),
-            position: self.merge.position(),
-        };
+        let value = Aggregate::new(Json::Text(text), origin, Provenance::ServiceResult(cid));
         let state = match output {
             Output::Stream(stream) => {
                 self.append(stream, value, None)?;
@@ -318,13 +313,8 @@ impl<'x> Vm<'x> {
         let origin = self.stored_origin(result.tetraplet_cid)?;
         self.check_result(target, &result, origin)?;
         self.register(cid, target.tetraplet.peer_pk);
-        let aggregate = Aggregate {
-            value,
-            origin,
-            provenance: Provenance::ServiceResult(cid),
-            position: self.merge.position(),
-        };
-        Ok((cid, aggregate))
+        let provenance = Provenance::ServiceResult(cid);
+        Ok((cid, Aggregate::new(value, origin, provenance)))
     }
 
     /// CID of the JSON array of the arguments; `None` while one of them may still come.
@@ -344,7 +334,7 @@ impl<'x> Vm<'x> {
         origin: &Origin<'_>,
     ) -> Result<(), Fatal> {
         let expected = self.argument_hash().ok_or_else(unknown_arguments)?;
-        if *expected != *result.argument_hash {
+        if !expected.is(result.argument_hash) {
             return Err(UncatchableError::InstructionParametersMismatch {
                 parameter: "call argument_hash",
                 expected: expected.to_string(),

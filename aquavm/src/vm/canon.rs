@@ -80,12 +80,8 @@ impl<'x> Vm<'x> {
         let elements: &'x [Aggregate<'x>] = match target {
             CanonTarget::Scalar(_) => {
                 let text = map_to_object(self.arena, values.copied())?;
-                let element = Aggregate {
-                    value: Json::Text(text),
-                    origin: Origin::new(self.arena, Tetraplet::of_peer(self.current_peer)),
-                    provenance: Provenance::Literal,
-                    position: 0,
-                };
+                let origin = Origin::new(self.arena, Tetraplet::of_peer(self.current_peer));
+                let element = Aggregate::new(Json::Text(text), origin, Provenance::Literal);
                 self.arena.alloc_slice_copy(&[element])
             }
             CanonTarget::Stream(_) | CanonTarget::Map(_) => {
@@ -119,12 +115,8 @@ impl<'x> Vm<'x> {
                     .elements
                     .first()
                     .ok_or(UncatchableError::CanonStreamMap)?;
-                let value = Aggregate {
-                    value: element.value,
-                    origin: canon.origin,
-                    provenance: Provenance::Canon(cid),
-                    position: 0,
-                };
+                let provenance = Provenance::Canon(cid);
+                let value = Aggregate::new(element.value, canon.origin, provenance);
                 self.bind(slot, Bound::Scalar(value))?;
             }
         }

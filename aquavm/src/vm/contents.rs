@@ -63,12 +63,9 @@ impl<'x> Vm<'x> {
                 .canon_elements
                 .get(cid)
                 .ok_or_else(|| missing("canon aggregate", cid))?;
-            elements.push(Aggregate {
-                value: self.stored_value(element.value)?,
-                origin: self.stored_origin(element.tetraplet)?,
-                provenance: element.provenance,
-                position: 0,
-            });
+            let value = self.stored_value(element.value)?;
+            let origin = self.stored_origin(element.tetraplet)?;
+            elements.push(Aggregate::new(value, origin, element.provenance));
         }
         Ok(self.arena.alloc_slice_copy(&elements))
     }
@@ -79,11 +76,11 @@ impl<'x> Vm<'x> {
         let cid = value_cid(text);
         self.stores
             .values
-            .insert_with(&cid, |cid| arena.alloc_str(cid), || text)
+            .insert_with(cid.as_str(), |cid| arena.alloc_str(cid), || text)
     }
 
     pub(super) fn store_origin(&mut self, origin: &'x Origin<'x>) -> &'x str {
-        let cid = origin.cid(self.arena);
+        let cid = origin.cid(self.arena, &mut self.scratch);
         self.stores
             .tetraplets
             .insert_with(cid, |_| cid, || origin.tetraplet)
@@ -95,7 +92,7 @@ impl<'x> Vm<'x> {
         let cid = result.cid(&mut self.scratch);
         self.stores
             .service_results
-            .insert_with(&cid, |cid| arena.alloc_str(cid), || result)
+            .insert_with(cid.as_str(), |cid| arena.alloc_str(cid), || result)
     }
 
     /// Puts the elements of a canon and its result into their stores.
@@ -117,12 +114,12 @@ impl<'x> Vm<'x> {
             };
             let content = CanonElement {
                 value,
-                tetraplet: self.store_origin(element.origin),
+                tetraplet: self.store_origin(element.origin(arena)),
                 provenance: element.provenance,
             };
             let cid = content.cid(&mut self.scratch);
             values.push(self.stores.canon_elements.insert_with(
-                &cid,
+                cid.as_str(),
                 |cid| arena.alloc_str(cid),
                 || content,
             ));
@@ -132,10 +129,11 @@ impl<'x> Vm<'x> {
             values: values.into(),
         };
         let cid = result.cid(&mut self.scratch);
-        let cid =
-            self.stores
-                .canon_results
-                .insert_with(&cid, |cid| arena.alloc_str(cid), || result);
+        let cid = self.stores.canon_results.insert_with(
+            cid.as_str(),
+            |cid| arena.alloc_str(cid),
+            || result,
+        );
         Ok(Canon::new(elements, origin, cid))
     }
 

@@ -113,7 +113,7 @@ impl<'x> Vm<'x> {
             _ => {
                 let value = self.aggregate_of(operand)?;
                 let text = value.value.text(self.arena)?;
-                Register::object(text, Some(value.origin), value.provenance)
+                Register::object(text, Some(value.origin(self.arena)), value.provenance)
             }
         };
         let mut register = register;

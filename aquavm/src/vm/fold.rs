@@ -100,13 +100,8 @@ impl<'x> Items<'x> {
     #[inline]
     pub(super) fn origin(&self, arena: &'x Bump, index: usize) -> &'x Origin<'x> {
         match (self, self.listed(index)) {
-            (_, Some(element)) => element.origin,
-            (
-                Self::Array {
-                    elements, origin, ..
-                },
-                None,
-            ) => elements.origin(arena, origin, index),
+            (_, Some(element)) => element.origin(arena),
+            (Self::Array { origin, .. }, None) => origin.element(arena, index),
             _ => Origin::new(arena, Tetraplet::default()),
         }
     }
@@ -123,6 +118,9 @@ impl<'x> Items<'x> {
         };
         let provenance = self.provenance(index);
         let origin = match (provenance, self) {
+            (Provenance::ServiceResult(_), Self::Array { origin, .. }) => {
+                return Aggregate::element(text, origin, index, provenance);
+            }
             // Nothing of the lens would be kept.
             (Provenance::Literal, Self::Array { origin, .. }) => origin,
             _ => self.origin(arena, index),

@@ -37,6 +37,7 @@ impl<'x> Vm<'x> {
             Operand::Constant(text) => Ok(self.program.resolve(text)),
             Operand::Error(lens) => self.register_text(Which::Error, lens),
             Operand::LastError(lens) => self.register_text(Which::LastError, lens),
+            Operand::Scalar(slot, None) => self.scalar_text(slot),
             Operand::Scalar(slot, lens) => {
                 let text = self.scalar_text(slot)?;
                 self.through(text, lens)
@@ -62,6 +63,11 @@ impl<'x> Vm<'x> {
 
     /// The text of a part of a call triplet or of a canon's peer, which must be a string.
     pub(super) fn string_of(&mut self, operand: u32) -> Result<&'x str, Stop> {
+        if let Operand::Constant(text) = self.program.operand(operand)
+            && let Some(string) = self.program.plain_string(text)
+        {
+            return Ok(string);
+        }
         let text = self.text_of(operand)?;
         if json::kind(text) == Kind::String {
             return Ok(match json::unescape(text) {
@@ -91,11 +97,12 @@ impl<'x> Vm<'x> {
         match self.program.operand(operand) {
             Operand::Canon(slot, None) => {
                 let canon = self.canon_stream(slot)?;
-                out.extend(canon.elements.iter().map(|element| element.origin));
+                out.extend(canon.elements.iter().map(|value| value.origin(self.arena)));
             }
             Operand::CanonMap(slot, None) => {
                 let map = self.canon_map(slot)?;
-                out.extend(map.canon.elements.iter().map(|element| element.origin));
+                let elements = map.canon.elements.iter();
+                out.extend(elements.map(|value| value.origin(self.arena)));
             }
             _ => out.push(self.origin_of(operand)?),
         }
@@ -112,7 +119,7 @@ impl<'x> Vm<'x> {
                 let canon = self.canon_stream(slot)?;
                 match lens {
                     None => canon.origin,
-                    Some(lens) => self.canon_through(canon, lens)?.1.origin,
+                    Some(lens) => self.canon_through(canon, lens)?.1.origin(self.arena),
                 }
             }
             Operand::CanonMap(slot, lens) => {
@@ -149,7 +156,7 @@ impl<'x> Vm<'x> {
                     )),
                     Some(lens) => {
                         let (text, source) = self.canon_through(canon, lens)?;
-                        Ok(self.squeezed(text, source.origin, source.provenance))
+                        Ok(self.squeezed(text, source.origin(self.arena), source.provenance))
                     }
                 }
             }
@@ -279,7 +286,7 @@ impl<'x> Vm<'x> {
     #[inline]
     fn scalar_origin(&self, slot: Slot, lens: Option<LensId>) -> Result<&'x Origin<'x>, Stop> {
         let origin = match self.named(slot)? {
-            Named::Scalar(value) => value.origin,
+            Named::Scalar(value) => value.origin(self.arena),
             Named::Iterator(fold) => fold.items.origin(self.arena, fold.cursor),
         };
         let Some(lens) = lens else {
@@ -342,13 +349,9 @@ impl<'x> Vm<'x> {
                 service_id: ".length",
                 ..Tetraplet::of_peer(self.current_peer)
             };
-            let source = Aggregate {
-                value: Json::Text(text),
-                origin: Origin::new(self.arena, tetraplet),
-                provenance: Provenance::Canon(canon.cid),
-                position: 0,
-            };
-            return Ok((text, source));
+            let origin = Origin::new(self.arena, tetraplet);
+            let provenance = Provenance::Canon(canon.cid);
+            return Ok((text, Aggregate::new(Json::Text(text), origin, provenance)));
         };
         let Some((first, rest)) = path.split_first() else {
             return Err(self.empty_path());
@@ -405,7 +408,7 @@ impl<'x> Vm<'x> {
         };
         let text = self.walk(text, rest)?;
         if rest.is_empty() {
-            return Ok((text, element.origin));
+            return Ok((text, element.origin(self.arena)));
         }
         let mut lens_text = String::new();
         for step in rest {
@@ -413,7 +416,7 @@ impl<'x> Vm<'x> {
             self.push_step(&mut lens_text, *step);
         }
         let lens_text = self.arena.alloc_str(&lens_text);
-        Ok((text, self.with_lens(element.origin, lens_text)))
+        Ok((text, self.with_lens(element.origin(self.arena), lens_text)))
     }
 
     fn push_step(&self, out: &mut String, step: LensStep) {

@@ -8,7 +8,7 @@ use super::{
     CallState, CanonElement, CanonResult, Data, FoldLore, Provenance, ServiceResult, State,
     Subtraces, store::Store,
 };
-use crate::Tetraplet;
+use crate::{Tetraplet, cid};
 
 const STATE: usize = 24;
 /// Pointers are signed 32-bit offsets.
@@ -400,7 +400,7 @@ impl Writer {
 
     /// Offset of a shared text, written unless an equal one was.
     fn text(&mut self, text: &str) -> usize {
-        let hash = self.hasher.hash_one(text.as_bytes());
+        let hash = cid::hash(&self.hasher, text.as_bytes());
         let Self {
             out, base, texts, ..
         } = self;
@@ -422,7 +422,7 @@ impl Writer {
             ..
         } = self;
         texts.insert_unique(hash, (at as u32, text.len() as u32), |&(at, length)| {
-            hasher.hash_one(part(out, *base, at, length))
+            cid::hash(hasher, part(out, *base, at, length))
         });
         at
     }

@@ -143,7 +143,7 @@ impl<'a> SignedCids<'a> {
         let info = &data.cid_info;
         let mut by_peer: HashMap<&'a str, Vec<&'a str>> = HashMap::new();
         // Neighbours often share the tetraplet, then in one place of the archive.
-        let mut last = None;
+        let mut last: Option<(&str, &mut Vec<&'a str>)> = None;
         for state in &data.trace {
             let (cid, tetraplet) = match state {
                 State::Call(
@@ -158,21 +158,22 @@ impl<'a> SignedCids<'a> {
                 }
                 _ => continue,
             };
-            let peer_pk = match last {
-                Some((cid, peer_pk)) if std::ptr::eq(cid, tetraplet) => peer_pk,
-                _ => {
-                    let found = info.tetraplets.get(tetraplet);
-                    let peer_pk = found.ok_or_else(|| missing(tetraplet))?.peer_pk;
-                    // No key has such an id, and using it as a key would cost its length.
-                    if peer_pk.len() > MAX_PEER_ID_LEN {
-                        let peer_id = peer_pk.chars().take(MAX_PEER_ID_LEN).collect();
-                        return Err(DataSignatureError::NoKey { peer_id });
-                    }
-                    peer_pk
-                }
-            };
-            last = Some((tetraplet, peer_pk));
-            by_peer.entry(peer_pk).or_default().push(cid);
+            if let Some((same, cids)) = &mut last
+                && std::ptr::eq(*same, tetraplet)
+            {
+                cids.push(cid);
+                continue;
+            }
+            let found = info.tetraplets.get(tetraplet);
+            let peer_pk = found.ok_or_else(|| missing(tetraplet))?.peer_pk;
+            // No key has such an id, and using it as a key would cost its length.
+            if peer_pk.len() > MAX_PEER_ID_LEN {
+                let peer_id = peer_pk.chars().take(MAX_PEER_ID_LEN).collect();
+                return Err(DataSignatureError::NoKey { peer_id });
+            }
+            let cids = by_peer.entry(peer_pk).or_default();
+            cids.push(cid);
+            last = Some((tetraplet, cids));
         }
         Ok(Self { by_peer })
     }

@@ -1,10 +1,13 @@
 //! Contents by CID.
 
-use std::{hash::BuildHasher as _, sync::Arc};
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::{Tetraplet, cid::order_prefix};
+use crate::{
+    Tetraplet,
+    cid::{self, order_prefix},
+};
 
 /// The five stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,14 +115,14 @@ impl<'a, V> Store<'a, V> {
     /// The content behind `cid` and the key as the store holds it.
     #[must_use]
     pub fn get_entry(&self, cid: &str) -> Option<(&'a str, &V)> {
-        let position = self.find(self.hasher.hash_one(cid), cid)?;
+        let position = self.find(self.hash(cid), cid)?;
         self.entries.get(position).map(|(key, value)| (*key, value))
     }
 
     /// Whether there is a content behind `cid`.
     #[must_use]
     pub fn contains(&self, cid: &str) -> bool {
-        self.find(self.hasher.hash_one(cid), cid).is_some()
+        self.find(self.hash(cid), cid).is_some()
     }
 
     /// Makes room for more entries.
@@ -135,7 +138,7 @@ impl<'a, V> Store<'a, V> {
 
     /// Puts `value` behind `cid`, replacing what was there.
     pub fn insert(&mut self, cid: &'a str, value: V) {
-        let hash = self.hasher.hash_one(cid);
+        let hash = self.hash(cid);
         match self.find(hash, cid) {
             Some(position) => {
                 if let Some(entry) = self.entries.get_mut(position) {
@@ -154,7 +157,7 @@ impl<'a, V> Store<'a, V> {
         key: impl FnOnce(&str) -> &'a str,
         value: impl FnOnce() -> V,
     ) -> &'a str {
-        let hash = self.hasher.hash_one(cid);
+        let hash = self.hash(cid);
         if let Some(position) = self.find(hash, cid)
             && let Some((key, _)) = self.entries.get(position)
         {
@@ -216,9 +219,14 @@ impl<'a, V> Store<'a, V> {
         let same = |&at: &u32| {
             self.entries
                 .get(at as usize)
-                .is_some_and(|(key, _)| *key == cid)
+                // Mostly it is one text, to which the whole archive points.
+                .is_some_and(|(key, _)| std::ptr::eq(*key, cid) || *key == cid)
         };
         self.index.find(hash, same).map(|&at| at as usize)
+    }
+
+    fn hash(&self, cid: &str) -> u64 {
+        cid::hash(&self.hasher, cid.as_bytes())
     }
 }
 
@@ -234,7 +242,7 @@ impl<'s, 'a, V> Sorted<'s, 'a, V> {
 fn hash_at<V>(entries: &[(&str, V)], hasher: &DefaultHashBuilder, at: u32) -> u64 {
     entries
         .get(at as usize)
-        .map_or(0, |(cid, _)| hasher.hash_one(cid))
+        .map_or(0, |(cid, _)| cid::hash(hasher, cid.as_bytes()))
 }
 
 impl<V: PartialEq> PartialEq for Store<'_, V> {
