@@ -29,10 +29,10 @@
 mod core;
 mod event;
 mod health;
-#[cfg(feature = "marine")]
-mod hosting;
 #[cfg(test)]
 mod hostile;
+#[cfg(feature = "marine")]
+mod hosting;
 mod key;
 
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
@@ -55,9 +55,9 @@ use crate::deployment::DeploymentError;
 use crate::engine::{Counters, Engine, Load};
 use crate::host::{FunctionHost, HostChain};
 use crate::network::{Network, NetworkError, Role};
-use crate::services::Services;
 #[cfg(feature = "marine")]
 use crate::services::MarineError;
+use crate::services::Services;
 use crate::store::{Change, DiskStore, Durability, MemoryStore, Store, StoreError, Table};
 
 /// Why a peer did not start.

@@ -11,7 +11,8 @@ use std::{
 use futures::lock;
 
 use super::{
-    ServiceCounters, ServiceFactory, ServiceFailure, ServiceInfo, ServiceInstance, ServiceOptions, ServiceView,
+    ServiceCounters, ServiceFactory, ServiceFailure, ServiceInfo, ServiceInstance, ServiceOptions,
+    ServiceView,
     stats::{Ended, Measured, Stats},
 };
 use crate::host::{FunctionCall, FunctionOutcome, typed_error_text};
