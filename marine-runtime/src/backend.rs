@@ -148,6 +148,16 @@ pub struct HostFunction {
 
 /// Functions by namespace and name; of several the first.
 #[cfg(any(feature = "wasmer", feature = "wasmtime"))]
+/// Why nothing is there for an import: for those of the host, what would put it there.
+fn absent(namespace: &str) -> &'static str {
+    if namespace == "host" || namespace.starts_with("__marine_host_api_v") {
+        "nothing of this name exists (the logger is there with `logger_enabled`, a program with \
+         `mounted_binaries`)"
+    } else {
+        "nothing of this name exists"
+    }
+}
+
 fn by_name(functions: &[HostFunction]) -> std::collections::HashMap<(&str, &str), &HostFunction> {
     let functions = functions.iter().rev();
     functions

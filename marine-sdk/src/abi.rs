@@ -68,7 +68,7 @@ pub unsafe fn take_record<R: Record>() -> R {
 }
 
 /// Stands for the functions of other modules where there are none.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 #[allow(
     clippy::panic,
     reason = "a test on the development machine called something that exists only inside a service"

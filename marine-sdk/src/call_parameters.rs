@@ -113,7 +113,7 @@ pub struct CallParameters {
 /// #   assert!(forget_everything());
 /// # }
 /// ```
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
 #[allow(unsafe_code, reason = "the host lowers the parameters into memory")]
 pub fn get_call_parameters() -> CallParameters {
     // By hand: `#[marine]` would describe this import in every module, and no build tool reads that.
@@ -129,7 +129,7 @@ pub fn get_call_parameters() -> CallParameters {
     }
 }
 
-/// The parameters of the call that runs now: on this target, what [`set_call_parameters`] was given.
+/// The parameters of the call that runs now: outside of modules, what [`set_call_parameters`] was given.
 ///
 /// ```
 /// use marine_sdk::{get_call_parameters, marine};
@@ -143,18 +143,18 @@ pub fn get_call_parameters() -> CallParameters {
 /// #   assert!(forget_everything());
 /// # }
 /// ```
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 pub fn get_call_parameters() -> CallParameters {
     native::PARAMETERS.with_borrow(Clone::clone)
 }
 
 /// Sets what [`get_call_parameters`] returns in this thread, for tests on the development machine.
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 pub fn set_call_parameters(parameters: CallParameters) {
     native::PARAMETERS.set(parameters);
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 mod native {
     use std::cell::RefCell;
 

@@ -80,8 +80,9 @@
 //! program returns, [`module_manifest!`] records who made the module, and `WasmLoggerBuilder` (feature `logger`) sends
 //! the messages of the `log` macros to the host. The module `abi` is for the code that the macros generate.
 //!
-//! On targets other than wasm32, and without the default feature `marine-abi`, nothing of a module's binary interface exists: functions of other modules cannot be
-//! called, and [`get_call_parameters`] returns what `set_call_parameters` was given.
+//! On targets other than wasm32, and without the default feature `marine-abi`, nothing of a module's binary interface
+//! exists: functions of other modules cannot be called, [`get_call_parameters`] returns what `set_call_parameters` was
+//! given, and log messages are printed.
 
 // The macros name this crate by an absolute path; inside the crate that path must exist too.
 extern crate self as marine_sdk;
@@ -89,11 +90,15 @@ extern crate self as marine_sdk;
 #[doc(hidden)]
 pub mod abi;
 mod call_parameters;
-#[cfg(all(feature = "debug", target_arch = "wasm32"))]
+#[cfg(all(feature = "debug", feature = "marine-abi", target_arch = "wasm32"))]
 mod debug;
 #[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
 mod exports;
-#[cfg(all(any(feature = "debug", feature = "logger"), target_arch = "wasm32"))]
+#[cfg(all(
+    any(feature = "debug", feature = "logger"),
+    feature = "marine-abi",
+    target_arch = "wasm32"
+))]
 mod host_log;
 #[cfg(feature = "logger")]
 mod logger;
@@ -119,6 +124,22 @@ macro_rules! in_module {
     ($($items:item)*) => {};
 }
 
+/// The first block in a module, the second elsewhere.
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_module_or {
+    ({ $($inside:tt)* } { $($outside:tt)* }) => {{ $($inside)* }};
+}
+
+/// The first block in a module, the second elsewhere.
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! in_module_or {
+    ({ $($inside:tt)* } { $($outside:tt)* }) => {{ $($outside)* }};
+}
+
 /// Tells the host's log what crosses the module's border: with the feature `debug`.
 #[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
 macro_rules! trace {
@@ -134,7 +155,7 @@ pub use marine_sdk_macros::marine;
 /// The older name of [`macro@marine`].
 pub use marine_sdk_macros::marine as fce;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 pub use call_parameters::set_call_parameters;
 pub use call_parameters::{
     CallParameters, ParticleParameters, SecurityTetraplet, get_call_parameters,

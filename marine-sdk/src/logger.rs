@@ -123,13 +123,13 @@ impl Log for WasmLogger {
     fn flush(&self) {}
 }
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(feature = "marine-abi", target_arch = "wasm32"))]
 fn send(record: &Record<'_>, target: i32) {
     let message = record.args().to_string();
     crate::host_log::send(record.level() as i32, target, &message);
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(feature = "marine-abi", target_arch = "wasm32")))]
 fn send(record: &Record<'_>, _target: i32) {
     println!("[{}] {} {}", record.level(), record.target(), record.args());
 }

@@ -313,7 +313,7 @@ impl Store for Context<'_> {
             } else {
                 let host = offered
                     .get(&(namespace, name))
-                    .ok_or_else(|| missing("nothing of this name exists"))?;
+                    .ok_or_else(|| missing(super::absent(namespace)))?;
                 let expected = function_type(&host.signature);
                 if *ty != expected {
                     return Err(missing(&format!("it has the type {expected}, not {ty}")));

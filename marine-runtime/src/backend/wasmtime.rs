@@ -336,7 +336,7 @@ fn instantiate(
         };
         let host = *offered
             .get(&(namespace, name))
-            .ok_or_else(|| missing("nothing of this name exists".to_owned()))?;
+            .ok_or_else(|| missing(super::absent(namespace).to_owned()))?;
         if signature_of(name, &ty).ok().as_ref() != Some(&host.signature) {
             return Err(missing(format!(
                 "it has the type {:?}, not {ty}",

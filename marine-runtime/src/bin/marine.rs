@@ -96,6 +96,7 @@ enum Command {
         /// The function.
         function: String,
         /// Its arguments, each as JSON.
+        #[arg(allow_negative_numbers = true)]
         arguments: Vec<String>,
         #[command(flatten)]
         surroundings: Surroundings,
@@ -365,7 +366,11 @@ fn build_modules(json: bool, arguments: Vec<String>) -> Result<String, Failure> 
         });
     }
     if lines.is_empty() {
-        return Err("nothing was built that links the SDK".into());
+        return Err(
+            "nothing that was built is a module: no file has the SDK's version in it (does the package use \
+             `marine_sdk`, with its feature `marine-abi`?)"
+                .into(),
+        );
     }
     Ok(lines.join("\n"))
 }

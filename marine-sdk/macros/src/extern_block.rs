@@ -299,8 +299,7 @@ fn wrapper(namespace: &str, import: &Import<'_>) -> TokenStream {
             reason = "generated: values cross the module's border as addresses"
         )]
         #visibility fn #name(#parameters) #result {
-            #[cfg(target_arch = "wasm32")]
-            {
+            ::marine_sdk::in_module_or! {{
                 #[link(wasm_import_module = #namespace)]
                 unsafe extern "C" {
                     #[link_name = #link_name]
@@ -309,12 +308,10 @@ fn wrapper(namespace: &str, import: &Import<'_>) -> TokenStream {
                 #lowers
                 // SAFETY: the arguments live until the call is over, and its results were lowered for this module.
                 #call
-            }
-            #[cfg(not(target_arch = "wasm32"))]
-            {
+            } {
                 let _ = (#(#names,)*);
                 ::marine_sdk::abi::outside_marine(#namespace, #link_name)
-            }
+            }}
         }
     }
 }
