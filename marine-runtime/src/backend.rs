@@ -18,6 +18,8 @@ pub use self::wasmtime::WasmtimeBackend;
 
 use std::{any::Any, fmt, path::Path, sync::Arc};
 
+#[cfg(any(feature = "wasmer", feature = "wasmtime"))]
+use crate::call_parameters::HostApi;
 use crate::{control::Control, engine::DEFAULT_STACK_SIZE};
 
 /// A Wasm engine.
@@ -149,12 +151,14 @@ pub struct HostFunction {
 /// Functions by namespace and name; of several the first.
 #[cfg(any(feature = "wasmer", feature = "wasmtime"))]
 /// Why nothing is there for an import: for those of the host, what would put it there.
+#[cfg(any(feature = "wasmer", feature = "wasmtime"))]
 fn absent(namespace: &str) -> &'static str {
-    if namespace == "host" || namespace.starts_with("__marine_host_api_v") {
-        "nothing of this name exists (the logger is there with `logger_enabled`, a program with \
-         `mounted_binaries`)"
-    } else {
-        "nothing of this name exists"
+    match HostApi::from_namespace(namespace) {
+        Some(_) => {
+            "nothing of this name exists (the logger is there with `logger_enabled`, a program \
+             with `mounted_binaries`)"
+        }
+        None => "nothing of this name exists",
     }
 }
 

@@ -268,7 +268,7 @@ impl Services {
         peer_id: PeerId,
         id: &str,
         factory: Arc<dyn ServiceFactory>,
-        instance: Option<Box<dyn ServiceInstance>>,
+        mut instance: Option<Box<dyn ServiceInstance>>,
         options: ServiceOptions,
         info: ServiceInfo,
     ) -> Result<(), ServiceError> {
@@ -277,7 +277,7 @@ impl Services {
         if scope.services.contains_key(id) {
             return Err(ServiceError::Taken { id: id.to_owned() });
         }
-        let memory = instance.as_ref();
+        let memory = instance.as_mut();
         let memory = memory.map_or(0, |instance| entry::total(&instance.memory()));
         let service = Service {
             id: id.to_owned(),

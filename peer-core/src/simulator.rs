@@ -259,7 +259,7 @@ impl Simulator {
 
     /// Keeps what every call returns from now on, for [`Simulator::violations`].
     pub fn record_calls(&mut self) {
-        invariants::lock(&self.ledger).get_or_insert_default();
+        lock(&self.ledger).get_or_insert_default();
     }
 
     /// Takes the events that were kept.

@@ -97,7 +97,7 @@ impl Service {
                 let created = self.factory.create();
                 counters.creation_time.observe_time(began.elapsed());
                 match created {
-                    Ok(instance) => {
+                    Ok(mut instance) => {
                         let memory = total(&instance.memory());
                         self.memory.store(memory, Ordering::Relaxed);
                         instance

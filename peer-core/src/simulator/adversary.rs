@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use particle::{
-    KeyPair, Particle, PeerId,
+    KeyPair, Particle, Signer as _,
     cid::value_cid,
     data::{
         CallState, Content as _, Data, Envelope, ServiceResult, SignedCids, State, sign_cids,
@@ -155,7 +155,7 @@ fn rewrite(
 
 /// Whose results of calls `data` has, and their JSON texts: for tests of what was told.
 #[cfg(test)]
-pub(super) fn results(data: &[u8]) -> Vec<(PeerId, String)> {
+pub(super) fn results(data: &[u8]) -> Vec<(particle::PeerId, String)> {
     let envelope = Envelope::decode(data).unwrap();
     let data = envelope.data().unwrap();
     let info = &data.cid_info;

@@ -190,8 +190,9 @@ impl Connectivity for View {
     }
 }
 
-pub(super) fn lock(fabric: &Mutex<Fabric>) -> MutexGuard<'_, Fabric> {
-    fabric.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nothing is half done when a thread dies with a lock of the simulator.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use aquavm::{
@@ -13,7 +13,7 @@ use aquavm::{
 use async_trait::async_trait;
 use particle::{PeerId, Signature, value};
 
-use super::{SimPeer, Simulator};
+use super::{SimPeer, Simulator, fabric::lock};
 use crate::host::{FunctionCall, FunctionHost, FunctionOutcome, ParticleContext};
 
 /// Something that must not be.
@@ -231,8 +231,4 @@ impl fmt::Debug for Witness {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Witness").finish_non_exhaustive()
     }
-}
-
-pub(super) fn lock(ledger: &Ledger) -> MutexGuard<'_, Option<Calls>> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
