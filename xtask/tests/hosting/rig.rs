@@ -211,19 +211,21 @@ impl Rig {
         self.clock.moved.notify_waiters();
     }
 
-    /// Makes one call at the host or a worker: the result, or the text of the error.
-    pub(crate) async fn ask(
+    /// Makes one call at the host or a worker, whether anybody waits or not: the result, or the text
+    /// of the error.
+    pub(crate) fn ask(
         &self,
         by: &KeyPair,
         at: PeerId,
         name: &str,
         arguments: &[Value],
-    ) -> Result<Value, String> {
-        let answer = self.send(by, at, name, arguments);
-        tokio::time::timeout(PATIENCE, answer)
-            .await
-            .unwrap_or_else(|_| panic!("{name} did not answer"))
-            .unwrap()
+    ) -> impl Future<Output = Result<Value, String>> + use<> {
+        let (answer, name) = (self.send(by, at, name, arguments), name.to_owned());
+        async move {
+            let answer = tokio::time::timeout(PATIENCE, answer).await;
+            let answer = answer.unwrap_or_else(|_| panic!("{name} did not answer"));
+            answer.unwrap()
+        }
     }
 
     pub(crate) fn send(

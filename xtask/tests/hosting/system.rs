@@ -242,7 +242,7 @@ async fn files_go_through_aqua_ipfs() {
         "aqua-ipfs.get [put.$.hash] got",
         "vault.cat [got.$.path] answer",
     ]);
-    assert_eq!(run(&rig, script.clone(), &[]).await, Ok(json!("some text")));
+    assert_eq!(run(&rig, script, &[]).await, Ok(json!("some text")));
     let address = rig.at_host("aqua-ipfs.get_local_api_multiaddr", &[]).await;
     assert_eq!(address["multiaddr"], "/ip4/127.0.0.1/tcp/5001");
     let refused = rig
