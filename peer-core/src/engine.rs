@@ -57,6 +57,13 @@ pub enum Input {
         /// Where it came from.
         source: Source,
     },
+    /// A particle arrived whose signature was verified before, by [`Verified::check`].
+    Verified {
+        /// The particle.
+        particle: Verified,
+        /// Where it came from.
+        source: Source,
+    },
     /// A run ended: what [`RunJob::execute`] returned.
     RunFinished(RunFinished),
     /// A call ended: what [`CallJob::execute`] returned.
@@ -115,6 +122,23 @@ pub enum Output {
     },
     /// Something happened; only when events were asked for.
     Event(Event),
+}
+
+/// A particle whose signature was looked at.
+#[derive(Debug)]
+pub struct Verified {
+    particle: Particle,
+    /// What is wrong with its signature.
+    outcome: Result<(), String>,
+}
+
+impl Verified {
+    /// Verifies the signature of a particle, which takes some time.
+    #[must_use]
+    pub fn check(particle: Particle) -> Self {
+        let outcome = particle.verify().map_err(|error| error.to_string());
+        Self { particle, outcome }
+    }
 }
 
 /// Where a particle came from.
@@ -375,12 +399,37 @@ impl Engine {
         true
     }
 
+    /// Whether verifying the signature of a particle is all that is left to do before it is
+    /// admitted to the host. Then a driver may do that with [`Verified::check`] while others use
+    /// the engine.
+    #[must_use]
+    pub fn is_new(&self, particle: &Particle, now_ms: u64) -> bool {
+        self.check(particle, now_ms).is_ok()
+            && self
+                .scopes
+                .get(&self.host_id)
+                .is_some_and(|scope| !scope.by_signature.contains_key(&particle.signature))
+    }
+
     /// Takes in what happened, at the time `now_ms` (milliseconds since the Unix epoch).
     pub fn handle(&mut self, input: Input, now_ms: u64) {
         match input {
             Input::Particle { particle, source } => {
                 self.counters.received += 1;
-                self.admit(self.host_id, particle, source, now_ms);
+                self.admit(self.host_id, particle, false, source, now_ms);
+            }
+            Input::Verified {
+                particle: Verified { particle, outcome },
+                source,
+            } => {
+                self.counters.received += 1;
+                match outcome {
+                    Ok(()) => self.admit(self.host_id, particle, true, source, now_ms),
+                    Err(reason) => {
+                        let reason = DropReason::BadSignature { reason };
+                        self.drop_particle(particle.id, self.host_id, source, reason, now_ms);
+                    }
+                }
             }
             Input::RunFinished(run) => self.run_finished(run, now_ms),
             Input::CallFinished(CallFinished {

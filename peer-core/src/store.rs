@@ -139,6 +139,16 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A later version of this program wrote the file.
+    #[error("the store {path} has version {found}, this program knows up to version {known}")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The version of the file.
+        found: u32,
+        /// The version of this program.
+        known: u32,
+    },
     /// Reading failed.
     #[error("table {table} of the store cannot be read: {source}")]
     Read {

@@ -16,11 +16,12 @@ impl Engine {
         &mut self,
         peer_id: PeerId,
         particle: Particle,
+        verified: bool,
         source: Source,
         now_ms: u64,
     ) {
         let id = particle.id.clone();
-        if let Err(reason) = self.try_admit(peer_id, particle, source, now_ms) {
+        if let Err(reason) = self.try_admit(peer_id, particle, verified, source, now_ms) {
             self.drop_particle(id, peer_id, source, reason, now_ms);
         }
     }
@@ -29,6 +30,7 @@ impl Engine {
         &mut self,
         peer_id: PeerId,
         particle: Particle,
+        verified: bool,
         source: Source,
         now_ms: u64,
     ) -> Result<(), DropReason> {
@@ -64,11 +66,13 @@ impl Engine {
             self.push(actor_id, particle.data, source);
             return Ok(());
         }
-        particle
-            .verify()
-            .map_err(|error| DropReason::BadSignature {
-                reason: error.to_string(),
-            })?;
+        if !verified {
+            particle
+                .verify()
+                .map_err(|error| DropReason::BadSignature {
+                    reason: error.to_string(),
+                })?;
+        }
         check_active(scope, &particle.init_peer_id, &self.managers, self.host_id)?;
         if self.actors.len() >= self.limits.max_actors {
             return Err(DropReason::TooManyParticles {

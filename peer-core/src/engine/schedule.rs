@@ -236,7 +236,8 @@ impl Engine {
             .into_iter()
             .partition(|peer| self.scopes.contains_key(peer));
         for peer_id in local {
-            self.admit(peer_id, particle.clone(), Source::Local, now_ms);
+            // Its header is that of a particle that was verified.
+            self.admit(peer_id, particle.clone(), true, Source::Local, now_ms);
         }
         if !remote.is_empty() {
             self.counters.sent += remote.len() as u64;

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::event::{Observer, PeerEvent, PeerEventKind};
 use crate::clock::Clock;
 use crate::engine::{
-    ActorId, CallJob, Counters, DataKey, Engine, Input, Load, Output, RunJob, Source,
+    ActorId, CallJob, Counters, DataKey, Engine, Input, Load, Output, RunJob, Source, Verified,
 };
 use crate::host::FunctionHost;
 use crate::network::{Counter, Incoming, Network};
@@ -164,7 +164,14 @@ impl Core {
             tokio::select! {
                 incoming = received.recv() => {
                     let Some(Incoming { from, particle }) = incoming else { return };
-                    self.feed(Input::Particle { particle, source: Source::Peer(from) }, Place::Task);
+                    let source = Source::Peer(from);
+                    // The engine is not held while a signature is verified.
+                    let is_new = lock(&self.engine).is_new(&particle, self.clock.now_ms());
+                    let input = match is_new {
+                        true => Input::Verified { particle: Verified::check(particle), source },
+                        false => Input::Particle { particle, source },
+                    };
+                    self.feed(input, Place::Task);
                 }
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }

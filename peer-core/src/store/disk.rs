@@ -2,9 +2,16 @@
 
 use std::{fmt, path::Path};
 
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::{Change, Durability, Entry, Store, StoreError, Table};
+
+/// The version of what is written.
+const VERSION: u32 = 1;
+/// Facts about the store itself.
+const FACTS: TableDefinition<'static, &'static str, u32> = TableDefinition::new("store");
+/// Where the version stands.
+const VERSION_KEY: &str = "version";
 
 /// A store in one file, with one writer at a time. A crash loses no durable change and leaves no
 /// half of one.
@@ -25,18 +32,37 @@ impl DiskStore {
         };
         let database = Database::create(path).map_err(|error| open(error.into()))?;
         let store = Self { database };
-        store.make_tables().map_err(|error| open(error.into()))?;
-        Ok(store)
+        match store.prepare().map_err(|error| open(error.into()))? {
+            found if found > VERSION => Err(StoreError::TooNew {
+                path: path.to_owned(),
+                found,
+                known: VERSION,
+            }),
+            _ => Ok(store),
+        }
     }
 
-    /// Makes every table, so that readers find them.
-    fn make_tables(&self) -> Result<(), redb::Error> {
+    /// Makes every table, so that readers find them, and brings what an earlier version wrote up to
+    /// this one. The result is the version that was found; a newer store is left as it is.
+    fn prepare(&self) -> Result<u32, redb::Error> {
         let transaction = self.database.begin_write()?;
+        let found = {
+            let facts = transaction.open_table(FACTS)?;
+            let found = facts.get(VERSION_KEY)?;
+            found.map(|version| version.value())
+        };
+        if let Some(newer) = found.filter(|found| *found > VERSION) {
+            return Ok(newer);
+        }
         for table in Table::ALL {
             transaction.open_table(definition(table))?;
         }
+        // Version 0 had no mark and the same tables.
+        transaction
+            .open_table(FACTS)?
+            .insert(VERSION_KEY, VERSION)?;
         transaction.commit()?;
-        Ok(())
+        Ok(found.unwrap_or_default())
     }
 
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
@@ -110,5 +136,63 @@ fn read_error(table: Table, error: redb::Error) -> StoreError {
     StoreError::Read {
         table: table.name(),
         source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(path: &Path) -> Option<u32> {
+        let database = Database::open(path).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let facts = transaction.open_table(FACTS).unwrap();
+        let version = facts.get(VERSION_KEY).unwrap();
+        version.map(|version| version.value())
+    }
+
+    #[test]
+    fn a_store_without_a_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        // As it was before stores had one.
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(definition(Table::Aliases))
+            .unwrap()
+            .insert(&b"scope/alias"[..], &b"id"[..])
+            .unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+
+        let store = DiskStore::open(&path).unwrap();
+        let alias = store.get(Table::Aliases, b"scope/alias").unwrap();
+        assert_eq!(alias.as_deref(), Some(&b"id"[..]));
+        assert!(store.scan(Table::Spells, b"").unwrap().is_empty());
+        drop(store);
+        assert_eq!(version(&path), Some(VERSION));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let newer = VERSION + 1;
+        transaction
+            .open_table(FACTS)
+            .unwrap()
+            .insert(VERSION_KEY, newer)
+            .unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = DiskStore::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("version 2") && error.contains("store.redb"),
+            "{error}"
+        );
+        assert_eq!(version(&path), Some(newer));
     }
 }
