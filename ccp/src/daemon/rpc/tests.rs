@@ -306,10 +306,7 @@ fn calls_come_together_and_without_answers() {
         .map(|answer| &answer["id"])
         .collect();
     assert_eq!(ids, [&json!(1), &Value::Null, &json!(2)]);
-    assert_eq!(
-        answer(&service, call(None).to_string().as_bytes()),
-        None
-    );
+    assert_eq!(answer(&service, call(None).to_string().as_bytes()), None);
 }
 
 #[test]
