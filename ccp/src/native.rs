@@ -176,6 +176,14 @@ impl Puzzle for NativePuzzle {
         }))
     }
 
+    fn checker(&self) -> Option<Arc<dyn Puzzle>> {
+        let light = NativeOptions {
+            light: true,
+            ..self.options
+        };
+        (!self.options.light).then(|| Arc::new(Self::new(light)) as Arc<dyn Puzzle>)
+    }
+
     fn footprint(&self) -> Footprint {
         let dataset = match self.options.light {
             true => 0,

@@ -39,6 +39,8 @@ pub struct ProverOptions {
     pub pin: bool,
     /// The memory that may be taken.
     pub memory: MemoryBudget,
+    /// Each how many proofs of a thread one is computed again with [`Puzzle::checker`]; 0: none.
+    pub check_every: u64,
 }
 
 impl ProverOptions {
@@ -54,6 +56,7 @@ impl ProverOptions {
             dataset_chunk: 65_536,
             pin: true,
             memory: MemoryBudget::of_this_machine(),
+            check_every: 16,
         })
     }
 }

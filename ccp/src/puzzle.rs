@@ -29,6 +29,12 @@ pub trait Puzzle: Send + Sync {
     fn footprint(&self) -> Footprint {
         Footprint::default()
     }
+
+    /// The same function computed another way, with less memory: to check results with, where memory
+    /// or processor may have failed.
+    fn checker(&self) -> Option<Arc<dyn Puzzle>> {
+        None
+    }
 }
 
 /// Bytes of memory that a puzzle takes.

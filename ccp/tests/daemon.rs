@@ -268,6 +268,49 @@ fn http_is_checked_before_anything_is_read() {
 }
 
 #[test]
+fn the_program_says_what_is_wrong_and_ends_when_it_is_told_to() {
+    let folder = folder("");
+    let config = folder.path().join("ccp.toml");
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ccp"));
+        command
+            .arg("--json")
+            .arg(&config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let mut running = program().spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    let rpc: SocketAddr = said["listening"]["rpc"].as_str().unwrap().parse().unwrap();
+    let answer = call(rpc, "ccp_get_proofs_after", json!([{}, 1]));
+    assert_eq!(answer["result"], json!([]));
+    let second = program().output().unwrap();
+    assert!(!second.status.success());
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(error.contains("is in use by another daemon"), "{error}");
+    let id = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(running.wait().unwrap().success());
+
+    std::fs::write(&config, "[rpc-endpoint]\nprot = 1\n").unwrap();
+    let wrong = program().output().unwrap();
+    assert!(!wrong.status.success());
+    let error = String::from_utf8(wrong.stderr).unwrap();
+    assert!(error.contains("did you mean `port`?"), "{error}");
+}
+
+#[test]
 fn an_idle_daemon_is_small() {
     let folder = folder("");
     let daemon = start(folder.path()).unwrap();

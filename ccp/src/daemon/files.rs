@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 const MAX_FILE: u64 = 16 << 20;
 /// Ends the names of files that are being written.
 const TEMPORARY: &str = ".tmp";
+/// Ends the names of proofs that are none any more, where their number must not be given again.
+pub(super) const GONE: &str = ".gone";
 /// Ends the names of files that are damaged.
 pub(super) const BAD: &str = ".bad";
 
@@ -180,13 +182,15 @@ pub(super) fn text(path: &Path) -> Result<Option<String>, StateError> {
     }
 }
 
-/// What a sealed text has. A text without a seal, as other provers write it, is taken as well.
-pub(super) fn unseal<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, StateError> {
+/// What a sealed text has; `unsealed` may take a text without a seal, as other provers write it.
+pub(super) fn unseal<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    unsealed: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, StateError> {
     let sealed: Sealed<'_> = match serde_json::from_str(text) {
         Ok(sealed) => sealed,
-        Err(error) => {
-            return serde_json::from_str(text).map_err(|_| damaged(path, error.to_string()));
-        }
+        Err(error) => return unsealed(text).ok_or_else(|| damaged(path, error.to_string())),
     };
     if sealed.checksum != checksum(sealed.version, sealed.content.get()) {
         return Err(damaged(path, "its checksum is wrong"));
@@ -247,13 +251,17 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, StateError> {
 mod tests {
     use super::*;
 
+    fn read(path: &Path, text: &str) -> Result<Vec<u32>, StateError> {
+        unseal(path, text, |text| serde_json::from_str(text).ok())
+    }
+
     #[test]
     fn every_change_of_a_byte_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         write(&path, &vec![1, 22, 333]).unwrap();
         let good = text(&path).unwrap().unwrap();
-        assert_eq!(unseal::<Vec<u32>>(&path, &good).unwrap(), [1, 22, 333]);
+        assert_eq!(read(&path, &good).unwrap(), [1, 22, 333]);
         for at in 0..good.len() - 1 {
             for bit in 0..7 {
                 let mut bytes = good.clone().into_bytes();
@@ -261,13 +269,13 @@ mod tests {
                 let Ok(text) = String::from_utf8(bytes) else {
                     continue;
                 };
-                let error = unseal::<Vec<u32>>(&path, &text).unwrap_err();
+                let error = read(&path, &text).unwrap_err();
                 assert!(
                     matches!(error, StateError::Damaged { .. }),
                     "{text}: {error}"
                 );
             }
-            let error = unseal::<Vec<u32>>(&path, &good[..at]).unwrap_err();
+            let error = read(&path, &good[..at]).unwrap_err();
             assert!(matches!(error, StateError::Damaged { .. }), "{at}: {error}");
         }
     }
@@ -277,7 +285,7 @@ mod tests {
         let content = "{\"new\":true}";
         let checksum = checksum(7, content);
         let text = format!("{{\"version\":7,\"checksum\":\"{checksum}\",\"content\":{content}}}");
-        let error = unseal::<Vec<u32>>(Path::new("state.json"), &text).unwrap_err();
+        let error = read(Path::new("state.json"), &text).unwrap_err();
         assert_eq!(
             error.to_string(),
             "state.json was written by a newer daemon: it has version 7, this one reads up to 1; it was \
@@ -312,7 +320,7 @@ mod tests {
         fs::create_dir(folder.path().join("file.tmp")).unwrap();
         assert!(write(&path, &2).is_err());
         let kept = text(&path).unwrap().unwrap();
-        assert_eq!(unseal::<u32>(&path, &kept).unwrap(), 1);
+        assert_eq!(unseal::<u32>(&path, &kept, |_| None).unwrap(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::files::{self, BAD, StateError, io_error};
+use super::files::{self, BAD, GONE, StateError, io_error};
 use crate::{BatchRequest, BatchResponse, EpochParameters, Proof, ProofIndex, RawProof, UnitId};
 
 /// Proofs that are kept for a unit and epoch: far more than anybody may submit.
@@ -83,14 +83,15 @@ impl Ledger {
     /// A failure leaves proofs that nobody gets: they do not belong to the epoch.
     pub(super) fn begin(&self, epoch: EpochParameters) -> Result<(), StateError> {
         let mut inner = self.inner();
-        inner.epoch = Some(epoch);
+        let before = inner.epoch.replace(epoch);
+        let over = before.is_some_and(|before| before.global_nonce != epoch.global_nonce);
         inner
             .waiting
             .retain(|proof| proof.epoch.global_nonce == epoch.global_nonce);
         let mut outcome = Ok(());
         for (unit, kept) in &mut inner.units {
             let folder = self.folder.join(unit.to_string());
-            let result = kept.begin(&folder, epoch);
+            let result = kept.begin(&folder, epoch, over);
             outcome = outcome.and(result);
         }
         inner.units.retain(|_, kept| kept.last > 0);
@@ -199,12 +200,12 @@ impl Inner {
             let kept = self.units.entry(unit).or_default();
             kept.last = kept.last.max(number);
         }
-        if name.ends_with(BAD) {
+        if name.ends_with(BAD) || name.ends_with(GONE) {
             return Ok(());
         }
         let read = files::text(path).and_then(|text| {
             let text = text.unwrap_or_default();
-            let proof: Proof = files::unseal(path, &text)?;
+            let proof: Proof = files::unseal(path, &text, |text| serde_json::from_str(text).ok())?;
             let named = proof.id.idx.0 == number && unit.is_none_or(|unit| unit == proof.cu_id);
             match named && proof.id.idx.0 > 0 {
                 true => Ok(proof),
@@ -270,17 +271,26 @@ impl Inner {
 }
 
 impl Kept {
-    fn begin(&mut self, folder: &Path, epoch: EpochParameters) -> Result<(), StateError> {
+    /// Begins an epoch, or another threshold unless the last epoch is `over`.
+    fn begin(
+        &mut self,
+        folder: &Path,
+        epoch: EpochParameters,
+        over: bool,
+    ) -> Result<(), StateError> {
         let mut outcome = Ok(());
         let same_epoch = |proof: &Proof| proof.id.global_nonce == epoch.global_nonce;
-        if !self.proofs.is_empty() && !self.proofs.values().any(same_epoch) {
+        if over || !self.proofs.is_empty() && !self.proofs.values().any(same_epoch) {
             // Numbers begin again, also those of damaged files.
             self.last = 0;
         }
         for (number, proof) in std::mem::take(&mut self.proofs) {
             let path = folder.join(number.to_string());
             let stays = same_epoch(&proof) && proof.result_hash.meets(&epoch.difficulty);
-            let changed = if !stays {
+            let changed = if !stays && number == self.last {
+                let gone = folder.join(format!("{number}{GONE}"));
+                fs::rename(&path, gone).map_err(io_error(&path, "rename"))
+            } else if !stays {
                 remove(&path)
             } else if proof.id.difficulty == epoch.difficulty {
                 self.proofs.insert(number, proof);

@@ -35,15 +35,6 @@ struct Foreign {
     utility_cores: Vec<LogicalCore>,
 }
 
-/// `state.json`, with either form.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Form {
-    Foreign(Foreign),
-    Own(Saved),
-    Nothing(()),
-}
-
 /// The file, with what it has.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -58,7 +49,10 @@ impl Store {
         let path = folder.join("state.json");
         let read = files::text(&path).and_then(|text| match text {
             None => Ok(Saved::default()),
-            Some(text) => Ok(files::unseal::<Form>(&path, &text)?.into()),
+            Some(text) => files::unseal(&path, &text, |text| {
+                let foreign: Option<Foreign> = serde_json::from_str(text).ok()?;
+                Some(foreign.map_or_else(Saved::default, Saved::from))
+            }),
         });
         let saved = match read {
             Ok(saved) => saved,
@@ -124,20 +118,16 @@ impl Store {
     }
 }
 
-impl From<Form> for Saved {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Own(saved) => saved,
-            Form::Nothing(()) => Self::default(),
-            Form::Foreign(foreign) => Self {
-                commitment: Some(Commitment {
-                    epoch: foreign.epoch_params,
-                    allocation: foreign.cu_allocation,
-                }),
-                nonce: Some(foreign.epoch_params.global_nonce),
-                past: Vec::new(),
-                utility_cores: foreign.utility_cores,
-            },
+impl From<Foreign> for Saved {
+    fn from(foreign: Foreign) -> Self {
+        Self {
+            commitment: Some(Commitment {
+                epoch: foreign.epoch_params,
+                allocation: foreign.cu_allocation,
+            }),
+            nonce: Some(foreign.epoch_params.global_nonce),
+            past: Vec::new(),
+            utility_cores: foreign.utility_cores,
         }
     }
 }

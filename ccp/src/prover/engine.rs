@@ -204,7 +204,6 @@ pub struct UnitStatus {
     /// The unit.
     pub unit: UnitId,
     /// What it is at.
-    #[serde(flatten)]
     pub phase: Phase,
 }
 

@@ -44,6 +44,7 @@ fn rig(puzzle: impl Puzzle + 'static, memory: MemoryBudget) -> Rig {
         dataset_chunk: 3,
         pin: false,
         memory,
+        check_every: 1,
     };
     Rig {
         prover: Prover::new(
@@ -218,6 +219,32 @@ fn memory_that_is_not_there_is_refused_and_others_go_on() {
     // Once the other has its memory there is room again, as far as this budget knows.
     rig.prover.retry();
     rig.wait("the refused", |proof| proof.cu_id == unit);
+}
+
+/// Has a checker that disagrees.
+struct Doubtful;
+
+impl Puzzle for Doubtful {
+    fn prepare(&self, key: &crate::PuzzleKey) -> Result<Arc<dyn crate::Prepared>, PuzzleError> {
+        let other = crate::PuzzleKey(key.0.map(|byte| !byte));
+        toy(0).prepare(&other)
+    }
+
+    fn checker(&self) -> Option<Arc<dyn Puzzle>> {
+        Some(Arc::new(toy(0)))
+    }
+}
+
+#[test]
+fn wrong_hashes_are_no_proofs() {
+    let rig = rig(Doubtful, unlimited());
+    rig.prover.commit(commitment(1, 0x0f, &[1])).unwrap();
+    let (_, error) = rig.failures.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        error.to_string().contains("memory or processor fail"),
+        "{error}"
+    );
+    assert!(rig.proofs.try_recv().is_err());
 }
 
 /// Panics.

@@ -87,7 +87,7 @@ impl Worker<'_> {
                 prepared,
                 target,
             } => {
-                let proven = guarded(|| self.prove(unit, &*prepared, &target));
+                let proven = guarded(|| self.prove(unit, &key, &*prepared, &target));
                 drop(prepared);
                 if let Err(error) = proven {
                     self.shared.sink.failed(self.id, unit, &error);
@@ -130,6 +130,7 @@ impl Worker<'_> {
     fn prove(
         &self,
         unit: UnitId,
+        key: &PuzzleKey,
         prepared: &dyn Prepared,
         target: &Target,
     ) -> Result<(), PuzzleError> {
@@ -153,14 +154,13 @@ impl Worker<'_> {
                     (version, epoch) = (newest, target.epoch());
                 }
                 if result_hash.meets(&epoch.difficulty) {
-                    self.counters.proofs.fetch_add(1, Ordering::Relaxed);
                     let proof = RawProof {
                         epoch,
                         local_nonce,
                         cu_id: unit,
                         result_hash,
                     };
-                    self.shared.sink.found(self.id, proof);
+                    self.found(key, proof);
                 }
                 match self.interrupt.load(Ordering::Relaxed) {
                     true => ControlFlow::Break(()),
@@ -169,6 +169,36 @@ impl Worker<'_> {
             })?;
         }
         Ok(())
+    }
+
+    fn found(&self, key: &PuzzleKey, proof: RawProof) {
+        let number = self.counters.proofs.fetch_add(1, Ordering::Relaxed);
+        let every = self.shared.options.check_every;
+        if every > 0
+            && number.is_multiple_of(every)
+            && let Err(error) = self.check(key, &proof)
+        {
+            self.shared.sink.failed(self.id, proof.cu_id, &error);
+            return;
+        }
+        self.shared.sink.found(self.id, proof);
+    }
+
+    /// Computes a proof again. When that cannot be done it says nothing about the proof.
+    fn check(&self, key: &PuzzleKey, proof: &RawProof) -> Result<(), PuzzleError> {
+        let again = || {
+            let prepared = self.shared.puzzle.checker()?.prepare(key).ok()?;
+            prepared.solver().ok()?.hash(&proof.local_nonce).ok()
+        };
+        match again() {
+            Some(hash) if hash != proof.result_hash => Err(PuzzleError::Failed {
+                reason: format!(
+                    "a proof is wrong, nonce {} has hash {hash}, not {}: memory or processor fail",
+                    proof.local_nonce, proof.result_hash
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn unit_outcome(&self, unit: UnitId, key: &PuzzleKey, outcome: Result<(), PuzzleError>) {

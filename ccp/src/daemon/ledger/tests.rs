@@ -163,6 +163,19 @@ fn a_new_threshold_keeps_numbers_and_a_new_epoch_nothing() {
 }
 
 #[test]
+fn numbers_of_proofs_that_are_none_any_more_are_not_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ledger(folder.path(), &[60, 70], &[]);
+    first.begin(epoch(1, 50)).unwrap();
+    assert_eq!(after(&first, 0, 0, 50), []);
+    drop(first);
+    let again = Ledger::open(folder.path()).unwrap();
+    again.begin(epoch(1, 50)).unwrap();
+    again.record(proof(epoch(1, 50), A, 1)).unwrap();
+    assert_eq!(after(&again, 0, 0, 50), [('a', vec![(3, 1)])]);
+}
+
+#[test]
 fn damaged_proofs_are_put_aside_and_their_numbers_are_not_given_again() {
     let folder = tempfile::tempdir().unwrap();
     drop(ledger(folder.path(), &[1, 2, 3], &[]));

@@ -20,6 +20,7 @@ fn service(folder: &std::path::Path) -> Service {
         dataset_chunk: 16,
         pin: false,
         memory: MemoryBudget::new(|| None),
+        check_every: 0,
     };
     let puzzle = ToyPuzzle {
         pause: Duration::from_micros(200),
