@@ -13,7 +13,7 @@ use cid::Cid;
 pub const CID_LEN: usize = 61;
 
 /// The text of `CIDv1 | json (0x0200) | blake3-256 | 32 bytes`, before those bytes.
-const HEAD: &[u8] = b"bagaaihra";
+const HEAD: &[u8; 9] = b"bagaaihra";
 
 const JSON: u64 = 0x0200;
 const BLAKE3_256: u64 = 0x1e;
@@ -133,28 +133,36 @@ pub fn sort(cids: &mut [&str]) {
         return;
     }
     let mut keyed: Vec<_> = cids.iter().map(|cid| (order_prefix(cid), *cid)).collect();
-    keyed.sort_unstable_by(order);
+    sort_prefixed(&mut keyed, |cid| cid);
     for (to, (_, from)) in cids.iter_mut().zip(keyed) {
         *to = from;
     }
 }
 
-/// Compares CIDs behind their prefixes.
-fn order(left: &(u64, &str), right: &(u64, &str)) -> Ordering {
+/// Sorts by CIDs what is behind their prefixes, which alone mostly decide.
+pub(crate) fn sort_prefixed<'a, T>(items: &mut [(u64, T)], cid: impl Fn(&T) -> &'a str) {
+    items.sort_unstable_by_key(|(prefix, _)| *prefix);
+    for same in items.chunk_by_mut(|(left, _), (right, _)| left == right) {
+        if same.len() > 1 {
+            same.sort_unstable_by(|(_, left), (_, right)| order(cid(left), cid(right)));
+        }
+    }
+}
+
+fn order(left: &str, right: &str) -> Ordering {
     // Equal ones are mostly one text, which several states of a trace refer to.
-    let texts = || match std::ptr::eq(left.1, right.1) {
+    match std::ptr::eq(left, right) {
         true => Ordering::Equal,
-        false => left.1.cmp(right.1),
-    };
-    left.0.cmp(&right.0).then_with(texts)
+        false => left.cmp(right),
+    }
 }
 
 /// Orders CIDs almost always: the bytes after the prefix that nearly all of them share, which alone
 /// are compared without looking at the texts. Texts without that prefix come before or after all
 /// others.
 pub(crate) fn order_prefix(cid: &str) -> u64 {
-    match cid.as_bytes().strip_prefix(HEAD) {
-        Some(rest) => {
+    match cid.as_bytes().split_first_chunk() {
+        Some((head, rest)) if head == HEAD => {
             let mut bytes = [0; 8];
             match rest.first_chunk() {
                 Some(first) => bytes = *first,
@@ -165,8 +173,8 @@ pub(crate) fn order_prefix(cid: &str) -> u64 {
             }
             u64::from_be_bytes(bytes)
         }
-        None if cid.as_bytes() < HEAD => 0,
-        None => u64::MAX,
+        _ if cid.as_bytes() < HEAD.as_slice() => 0,
+        _ => u64::MAX,
     }
 }
 
@@ -230,11 +238,9 @@ impl CidText {
         for (to, from) in groups.iter_mut().zip(bytes) {
             *to = base32(*from);
         }
-        if let [first, second] = *rest {
-            let symbols = base32([first, second, 0, 0, 0]);
-            for (to, symbol) in last.iter_mut().zip(symbols) {
-                *to = symbol;
-            }
+        if let ([first, second], Some(last)) = (rest, last.first_chunk_mut()) {
+            let [a, b, c, d, ..] = base32([*first, *second, 0, 0, 0]);
+            *last = [a, b, c, d];
         }
         Self(text)
     }

@@ -208,9 +208,7 @@ impl<'a, V> Store<'a, V> {
             .entries
             .is_sorted_by(|(left, _), (right, _)| left <= right)
         {
-            order.sort_unstable_by(|(left, (left_cid, _)), (right, (right_cid, _))| {
-                left.cmp(right).then_with(|| left_cid.cmp(right_cid))
-            });
+            cid::sort_prefixed(&mut order, |(cid, _)| cid);
         }
         Sorted(order)
     }
