@@ -38,7 +38,8 @@
 //! # Features
 //!
 //! `json` (default) brings serde and everything whose form is JSON. Without it the crate needs two
-//! hash functions and an integer type.
+//! hash functions and an integer type. `chain` brings keys of accounts,
+//! following a chain, a chain inside the process; `rpc` the client of a node on top of it.
 //!
 //! # Invariants
 //!
@@ -46,6 +47,8 @@
 //! is bounded by the length of its input.
 
 pub mod abi;
+#[cfg(feature = "chain")]
+pub mod chain;
 mod cid;
 pub mod contract;
 #[cfg(feature = "json")]

@@ -102,6 +102,8 @@ pub(super) struct Market {
     pub(super) commitments: BTreeMap<Bytes32, Ledger>,
     /// Key and nonce of every accepted proof.
     pub(super) proofs: BTreeSet<(Bytes32, Bytes32)>,
+    /// Workers that deals ever had.
+    pub(super) workers: u64,
     /// When a deal was matched last.
     pub(super) matched: BTreeMap<Address, u64>,
     /// Native tokens that are somebody's collateral.
@@ -136,6 +138,7 @@ impl Market {
             units: BTreeMap::new(),
             commitments: BTreeMap::new(),
             proofs: BTreeSet::new(),
+            workers: 0,
             matched: BTreeMap::new(),
             collateral: U256::ZERO,
             genesis,
