@@ -43,7 +43,7 @@
 //!
 //! # Invariants
 //!
-//! Nothing here reads a clock, a disk or a network. No input makes it panic, and what it allocates
+//! Nothing but `chain` reads a clock, a disk or a network. No input makes it panic, and what it allocates
 //! is bounded by the length of its input.
 
 pub mod abi;

@@ -368,8 +368,10 @@ impl Exec<'_> {
         if add(rewards.provider, rewards.staker)?.is_zero() {
             return Ok(());
         }
-        self.transfer(token, address, worker.provider, rewards.provider)?;
-        self.transfer(token, address, receiver, rewards.staker)?;
+        let parts = [(worker.provider, rewards.provider), (receiver, rewards.staker)];
+        for (to, part) in parts.into_iter().filter(|(_, part)| !part.is_zero()) {
+            self.transfer(token, address, to, part)?;
+        }
         self.log(
             address,
             WorkerRewardWithdrawn {

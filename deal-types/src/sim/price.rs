@@ -56,10 +56,4 @@ impl PriceHistory {
         let mean = sum.checked_div(length).unwrap_or_default();
         mean.saturating_mul(U256::from(WEI))
     }
-
-    /// The first change at or after a time.
-    pub(super) fn next_change(&self, from: u64) -> Option<u64> {
-        let at = self.changes.partition_point(|change| change.0 < from);
-        self.changes.get(at).map(|change| change.0)
-    }
 }
