@@ -1,121 +1,236 @@
-//! What a peer asks of the chain.
+//! A chain with the market on it: what a program needs of it, as a trait with few methods.
+//!
+//! [`Chain`] is one account's connection. [`MemoryChain`] is a chain inside the process, on
+//! [`MarketSim`](crate::sim::MarketSim); `RpcChain` (feature `rpc`) speaks JSON-RPC with a node.
+//! [`Follower`] turns any of them into a sequence of events that survives re-organisations, and
+//! [`ChainExt`] asks for what peers need.
+
+mod ask;
+mod follow;
+mod memory;
+#[cfg(feature = "rpc")]
+pub mod rpc;
+mod transaction;
+
+pub use ask::{ChainExt, HostDeal, SubnetWorker, TransactionState};
+pub use follow::{ChainEvent, FollowError, Follower, FollowerConfig};
+pub use memory::{MemoryChain, MemoryConnection};
+pub use transaction::{SignedTransaction, TransactionError, UnsignedTransaction, Wallet};
 
 use async_trait::async_trait;
 
-use crate::{Address, Bytes32, DealStatus, PeerKey};
+use crate::{
+    Address, Bytes32, U256,
+    contract::{ContractError, LogData, MarketEvent, Revert},
+};
 
-/// The chain as a peer sees it: deals that it takes part in, workers that it names there.
-///
-/// Implementations bound the time and size of what they do; a peer adds no limits of its own.
-#[async_trait]
-pub trait Chain: Send + Sync {
-    /// The deals in which units of this peer take part. A deal that cannot be read is in the list
-    /// with the reason.
-    ///
-    /// # Errors
-    /// The chain cannot be asked.
-    async fn deals(&self) -> Result<Vec<PeerDeal>, ChainError>;
-
-    /// Names the worker that this peer has for a place in a deal. Returns the hash of the
-    /// transaction, which is still to be mined.
-    ///
-    /// # Errors
-    /// The transaction was not sent.
-    async fn register_worker(
-        &self,
-        deal: Address,
-        worker: PeerKey,
-        onchain_worker_id: Bytes32,
-    ) -> Result<Bytes32, ChainError>;
-
-    /// What became of transactions, in their order.
-    ///
-    /// # Errors
-    /// The chain cannot be asked.
-    async fn receipts(&self, transactions: &[Bytes32]) -> Result<Vec<TxReceipt>, ChainError>;
-
-    /// The workers of any deal.
-    ///
-    /// # Errors
-    /// The chain cannot be asked, or there is no such deal.
-    async fn workers(&self, deal: Address) -> Result<Vec<DealWorker>, ChainError>;
-
-    /// The number of the newest block.
-    ///
-    /// # Errors
-    /// The chain cannot be asked.
-    async fn block_number(&self) -> Result<u64, ChainError>;
-}
-
-/// Why the chain did not do what it was asked for.
+/// Why a chain did not answer, or not with what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// No answer, or one that is none.
-    #[error("the chain cannot be reached: {reason}")]
+    /// The node cannot be reached or does not answer in time; trying again may help.
+    #[error("{endpoint} is not reachable: {reason}")]
     Unreachable {
-        /// What happened.
+        /// The node.
+        endpoint: String,
+        /// What failed.
         reason: String,
     },
-    /// The contracts said no.
-    #[error("the contract refused: {reason}")]
-    Refused {
-        /// What they said.
-        reason: String,
+    /// The node answers an error of its own.
+    #[error("{method} was refused with code {code}: {message}")]
+    Node {
+        /// The method that was called.
+        method: &'static str,
+        /// The code of the error.
+        code: i64,
+        /// The message, cut after 300 characters.
+        message: String,
+    },
+    /// The node's answer is not of the form that the method has.
+    #[error("{method} answered {what}")]
+    Answer {
+        /// The method that was called.
+        method: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A contract refused the call.
+    #[error("the contract refused: {0:?}")]
+    Revert(Revert),
+    /// A contract refused the call with data that are no known error.
+    #[error("the contract refused with 0x{data}")]
+    UnknownRevert {
+        /// The data in hex, cut after 128 bytes.
+        data: String,
+    },
+    /// A contract's answer is not of the declared types.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// The account cannot pay for the transaction.
+    #[error("{account} has {balance} wei where {needed} are needed")]
+    Funds {
+        /// The account.
+        account: Address,
+        /// What it has.
+        balance: U256,
+        /// What the transaction may cost.
+        needed: U256,
+    },
+    /// The transaction needs more gas than is allowed for one.
+    #[error("transaction needs {needed} gas where at most {limit} are allowed")]
+    Gas {
+        /// The estimate.
+        needed: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The node is on another chain.
+    #[error("chain id is {actual} where {expected} was expected")]
+    ChainId {
+        /// The chain of the node.
+        actual: u64,
+        /// The chain that was asked for.
+        expected: u64,
+    },
+    /// The connection has no key to sign with.
+    #[error("no wallet to sign transactions with")]
+    NoWallet,
+    /// Too many transactions wait to be mined.
+    #[error("{count} transactions wait already")]
+    Busy {
+        /// How many.
+        count: usize,
     },
 }
 
-/// A deal in which units of the peer take part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerDeal {
-    /// The deal.
-    pub deal: Address,
-    /// What is known about it, or why nothing is.
-    pub info: Result<PeerDealInfo, ChainError>,
+impl ChainError {
+    /// Whether the same request may succeed later without any change.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+    }
 }
 
-/// What a peer needs to serve a deal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerDealInfo {
-    /// Where it stands.
-    pub status: DealStatus,
-    /// The units of this peer that work for it.
-    pub unit_ids: Vec<Bytes32>,
-    /// The content identifier of the definition of its workers, as text.
-    pub app_cid: String,
-    /// The place of this peer in the deal.
-    pub onchain_worker_id: Bytes32,
+/// The header of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: Bytes32,
+    /// The hash of the block before it.
+    pub parent: Bytes32,
+    /// Its time in seconds since 1970.
+    pub timestamp: u64,
 }
 
-/// What became of a transaction.
+/// A log entry with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TxReceipt {
-    /// It is not mined yet.
-    Pending,
-    /// It did what it should.
-    Ok {
-        /// The block it is in.
-        block_number: u64,
-    },
-    /// It is mined and did nothing.
-    Failed {
-        /// The block it is in.
-        block_number: u64,
-    },
-    /// Nobody knows.
-    Unknown {
-        /// Why.
-        reason: String,
-    },
+pub struct ChainLog {
+    /// The contract that wrote it.
+    pub address: Address,
+    /// What it wrote.
+    pub log: LogData,
+    /// The number of the block.
+    pub block: u64,
+    /// The hash of the block.
+    pub block_hash: Bytes32,
+    /// The transaction.
+    pub transaction: Bytes32,
+    /// The position in the block.
+    pub index: u64,
 }
 
-/// A place in a deal.
+impl ChainLog {
+    /// The event.
+    ///
+    /// # Errors
+    /// An event that is not listed, or malformed members.
+    pub fn event(&self) -> Result<MarketEvent, ContractError> {
+        MarketEvent::decode(&self.log.topics, &self.log.data)
+    }
+}
+
+/// Which log entries are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    /// Contracts; empty for all.
+    pub addresses: Vec<Address>,
+    /// For each topic, from the first, the values that it may have; empty for all.
+    pub topics: Vec<Vec<Bytes32>>,
+}
+
+impl LogFilter {
+    /// Whether an entry is wanted.
+    #[must_use]
+    pub fn matches(&self, address: Address, log: &LogData) -> bool {
+        let wanted = |allowed: &Vec<Bytes32>, topic: Option<&Bytes32>| {
+            allowed.is_empty() || topic.is_some_and(|topic| allowed.contains(topic))
+        };
+        (self.addresses.is_empty() || self.addresses.contains(&address))
+            && (self.topics.iter().enumerate())
+                .all(|(index, allowed)| wanted(allowed, log.topics.get(index)))
+    }
+}
+
+/// A transaction that shall be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DealWorker {
-    /// The units that work there.
-    pub unit_ids: Vec<Bytes32>,
-    /// The peer that hosts it.
-    pub host: PeerKey,
-    /// The worker, once its host has named one.
-    pub worker: Option<PeerKey>,
+pub struct Order {
+    /// Chosen by the caller: orders with the same key are one transaction however often they are
+    /// submitted.
+    pub key: Bytes32,
+    /// The contract.
+    pub to: Address,
+    /// Selector and arguments.
+    pub input: Vec<u8>,
+    /// Native tokens that go with it, in wei.
+    pub value: U256,
+}
+
+/// What became of a transaction that was mined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinedTransaction {
+    /// The transaction.
+    pub hash: Bytes32,
+    /// The number of the block.
+    pub block: u64,
+    /// The hash of the block.
+    pub block_hash: Bytes32,
+    /// Whether it did what it should.
+    pub succeeded: bool,
+    /// What was logged.
+    pub logs: Vec<ChainLog>,
+}
+
+/// Log entries that one answer may have.
+pub const MAX_LOGS: usize = 10_000;
+
+/// One account's connection to a chain.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// The account that submits; zero if it cannot.
+    fn account(&self) -> Address;
+
+    /// The latest block.
+    async fn head(&self) -> Result<Head, ChainError>;
+
+    /// The block of a number; `None` if the chain is not that long.
+    async fn block(&self, number: u64) -> Result<Option<Head>, ChainError>;
+
+    /// The wanted log entries of blocks `from` to `to`, both included, in order.
+    async fn logs(&self, filter: &LogFilter, from: u64, to: u64) -> Result<Vec<ChainLog>, ChainError>;
+
+    /// Calls a function at the latest block without changing anything.
+    async fn call(&self, to: Address, input: Vec<u8>) -> Result<Vec<u8>, ChainError>;
+
+    /// Sends a transaction and tells its hash. Whether it is mined, [`Chain::receipt`] tells.
+    ///
+    /// After an error the same order may be submitted again: it is made at most once.
+    async fn submit(&self, order: &Order) -> Result<Bytes32, ChainError>;
+
+    /// What became of a transaction; `None` while it is not mined.
+    async fn receipt(&self, transaction: Bytes32) -> Result<Option<MinedTransaction>, ChainError>;
+
+    /// Returns when the chain may have a new block, or after a while.
+    async fn changed(&self);
 }

@@ -2,8 +2,9 @@
 //!
 //! A worker makes a [`Ticket`] for each particle that it finished, commits to all tickets of an
 //! epoch by the root of a [`TicketTree`], and opens those that turn out to be golden once the
-//! beacon of the epoch is known. This module has the encodings, the tree, the draw and the
-//! settlement; all of it is pure.
+//! beacon of the epoch is known. This module has the encodings, the tree, the draw, the checks of an
+//! [`Opening`] and the [`Round`] from commitment to payment; all of it is pure. That the particle was
+//! executed, [`ExecutionEvidence`] has to show.
 //!
 //! ```
 //! use deal_types::{Bytes32, golden};
@@ -13,9 +14,13 @@
 //! println!("golden: {}", golden::luck(Bytes32([2; 32]), leaf) <= threshold);
 //! ```
 
+mod open;
+mod round;
 mod settle;
 mod tree;
 
+pub use open::{ExecutionEvidence, OpenContext, Opening, OpeningError};
+pub use round::{Round, RoundConfig, RoundError, RoundOutcome};
 pub use settle::{Selection, Settlement, Split, bond_per_ticket, select, settle};
 pub use tree::{MembershipProof, TicketTree, TreeError, merkle_root};
 

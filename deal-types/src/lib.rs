@@ -39,14 +39,16 @@
 //! # Features
 //!
 //! `json` (default) brings serde and everything whose form is JSON. Without it the crate needs two
-//! hash functions and an integer type.
+//! hash functions and an integer type. `chain` brings keys of accounts,
+//! following a chain, a chain inside the process; `rpc` the client of a node on top of it.
 //!
 //! # Invariants
 //!
-//! Nothing here reads a clock, a disk or a network. No input makes it panic, and what it allocates
+//! Nothing but `chain` reads a clock, a disk or a network. No input makes it panic, and what it allocates
 //! is bounded by the length of its input.
 
 pub mod abi;
+#[cfg(feature = "chain")]
 pub mod chain;
 mod cid;
 pub mod contract;

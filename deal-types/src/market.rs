@@ -98,7 +98,7 @@ abi::structs! {
     Worker {
         /// Its key; zero until it is activated.
         offchain_id "offchainId": Bytes32,
-        /// Its number in the deal, from 1.
+        /// Its number, which the market gives: from 1, never the same in two deals.
         onchain_id "onchainId": Bytes32,
         /// Its peer.
         peer_id "peerId": Bytes32,

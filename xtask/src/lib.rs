@@ -15,6 +15,7 @@
 
 pub mod agreement;
 pub mod bench;
+pub mod chain;
 pub mod ci;
 pub mod conformance;
 pub mod crash;

@@ -19,6 +19,8 @@ enum Task {
     /// Measure our crates against the published programs.
     #[command(subcommand)]
     Bench(xtask::bench::Arguments),
+    /// Run the published contracts of the marketplace in an EVM against our simulation.
+    Chain(xtask::chain::Arguments),
     /// Run every check that a change must pass.
     Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
@@ -54,6 +56,7 @@ enum Task {
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Bench(arguments) => xtask::bench::run(&arguments),
+        Task::Chain(arguments) => xtask::chain::run(&arguments),
         Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
         Task::Crash(arguments) => xtask::crash::run(&arguments),

@@ -45,17 +45,10 @@ fn marine() {
     }
 }
 
-/// Transactions are decoded; the rules that they follow are not here yet, which is said for each.
 #[test]
 fn ccp_and_deals() {
     let report = replayed(Kind::Ccp, "ccp-and-deals", committed_path("ccp-and-deals"));
-    assert!(report.failures.is_empty(), "not all records passed");
-    for (name, reason) in &report.skipped {
-        assert!(
-            name.ends_with("as a step of the market"),
-            "{name} was skipped: {reason}"
-        );
-    }
+    assert!(report.failures.is_empty() && report.skipped.is_empty(), "not all records passed");
 }
 
 #[test]

@@ -240,10 +240,15 @@ impl Exec<'_> {
         if proofs < minimum || total == 0 {
             return Ok(());
         }
+        let commitment = &market.ledger(id)?.commitment;
+        let last = match commitment.failed_epoch {
+            0 => commitment.end().min(epoch) - 1,
+            failed => failed.min(epoch - 1),
+        };
         let pool = market.pool(earned).unwrap_or_default();
         let reward = super::exec::share(pool, U256::from(proofs), U256::from(total))?;
         let vesting = &mut market.ledger_mut(id)?.vesting;
-        for change in vesting.add(reward, epoch - 1, period, count) {
+        for change in vesting.add(reward, last, period, count) {
             let (index, cumulative_amount) = (U256::from(change.index), change.item.cumulative);
             if change.is_new {
                 self.tell(VestingScheduleItem {
@@ -366,8 +371,7 @@ impl Exec<'_> {
             None => Vec::new(),
         };
         for unit in units {
-            let unit = market.unit_mut(unit)?;
-            (unit.exited, unit.start_epoch) = (false, 0);
+            market.unit_mut(unit)?.exited = false;
         }
         self.tell(CommitmentFinished { commitment_id: id })
     }
@@ -406,7 +410,7 @@ impl Exec<'_> {
         market.advance(&mut staker, epoch);
         let state = staker.state();
         let earned = sub(ledger.vesting.unlocked(epoch), ledger.withdrawn)?;
-        let from_deals = staker.take();
+        let from_deals = sub(staker.unlocked(), ledger.staker_withdrawn)?;
         let amount = add(earned, from_deals)?;
         require(!amount.is_zero(), "No rewards available for withdraw.")?;
         let part = ratio(earned, ledger.commitment.rate)?;
@@ -492,7 +496,7 @@ impl Exec<'_> {
         };
         Ok(Rewards {
             provider: sub(earned, ledger.withdrawn)?,
-            staker: staker.unwrap_or_default(),
+            staker: staker.unwrap_or_default().saturating_sub(ledger.staker_withdrawn),
         })
     }
 

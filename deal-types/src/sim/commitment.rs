@@ -109,7 +109,9 @@ impl Commitment {
     fn fail(&mut self, limit: u64) {
         let rest = limit.saturating_sub(self.fails);
         self.fails = limit;
-        let epochs = match rest.checked_sub(self.active) {
+        // Successes are those of the first epoch that is not accounted for.
+        let first = self.active.saturating_sub(self.successes);
+        let epochs = match rest.checked_sub(first) {
             None | Some(0) => 1,
             Some(rest) => {
                 let each = self.active.saturating_add(self.additional).max(1);

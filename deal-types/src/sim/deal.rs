@@ -1,7 +1,5 @@
 //! Deals: their money, their workers, their statuses.
 
-use std::collections::BTreeMap;
-
 use super::{
     Exec, Refusal,
     exec::{add, message, mul, require, share, sub},
@@ -46,6 +44,21 @@ pub(super) struct WorkerState {
     paid: u64,
 }
 
+impl WorkerState {
+    /// A worker that is not activated.
+    pub(super) fn new(peer: Bytes32, provider: Address, joined: u64, units: Vec<Bytes32>, rate: U256) -> Self {
+        Self {
+            offchain_id: Bytes32::ZERO,
+            peer,
+            provider,
+            joined,
+            units,
+            rate,
+            paid: 0,
+        }
+    }
+}
+
 /// A deal. Workers are paid for every epoch in which enough of them are activated and money is left.
 #[derive(Clone, Debug)]
 pub(super) struct Deal {
@@ -64,8 +77,8 @@ pub(super) struct Deal {
     pub(super) max_paid: u64,
     pub(super) activated: u64,
     pub(super) ended: Option<u64>,
-    pub(super) workers: BTreeMap<u64, WorkerState>,
-    next_worker: u64,
+    /// By number; one that leaves is replaced by the last.
+    pub(super) workers: Vec<(u64, WorkerState)>,
 }
 
 impl Deal {
@@ -152,8 +165,16 @@ impl Deal {
 
     pub(super) fn worker(&self, id: Bytes32) -> Result<(u64, &WorkerState), Refusal> {
         let number = u64::try_from(id.to_uint()).ok();
-        let found = number.and_then(|number| Some((number, self.workers.get(&number)?)));
+        let found = number.and_then(|number| {
+            let found = self.workers.iter().find(|worker| worker.0 == number)?;
+            Some((found.0, &found.1))
+        });
         found.ok_or_else(|| message("Worker not found"))
+    }
+
+    fn worker_mut(&mut self, number: u64) -> Option<&mut WorkerState> {
+        let found = self.workers.iter_mut().find(|worker| worker.0 == number);
+        found.map(|worker| &mut worker.1)
     }
 
     pub(super) fn view(&self, number: u64, worker: &WorkerState) -> Worker {
@@ -167,29 +188,6 @@ impl Deal {
         }
     }
 
-    /// Takes a worker in and tells its number.
-    pub(super) fn join(
-        &mut self,
-        peer: Bytes32,
-        provider: Address,
-        joined: u64,
-        units: Vec<Bytes32>,
-        rate: U256,
-    ) -> Bytes32 {
-        let number = self.next_worker;
-        self.next_worker += 1;
-        let worker = WorkerState {
-            offchain_id: Bytes32::ZERO,
-            peer,
-            provider,
-            joined,
-            units,
-            rate,
-            paid: 0,
-        };
-        self.workers.insert(number, worker);
-        onchain_id(number)
-    }
 }
 
 pub(super) fn onchain_id(number: u64) -> Bytes32 {
@@ -228,8 +226,7 @@ impl Exec<'_> {
             max_paid: 0,
             activated: 0,
             ended: None,
-            workers: BTreeMap::new(),
-            next_worker: 1,
+            workers: Vec::new(),
         };
         let reserve = deal.reserve(deposited_epochs)?;
         require(
@@ -376,7 +373,7 @@ impl Exec<'_> {
             deal.activated += 1;
         }
         let paid = deal.paid;
-        if let Some(worker) = deal.workers.get_mut(&number) {
+        if let Some(worker) = deal.worker_mut(number) {
             worker.offchain_id = call.offchain_id;
             if first {
                 worker.paid = paid;
@@ -405,17 +402,19 @@ impl Exec<'_> {
     fn pay_worker(&mut self, number: u64) -> Result<(), Refusal> {
         let (address, receiver) = (self.this, self.reward_receiver()?);
         let deal = self.current_deal()?;
-        let worker = deal.workers.get(&number).ok_or(Refusal::Silent)?.clone();
+        let worker = deal.worker(onchain_id(number))?.1.clone();
         let rewards = deal.reward(&worker)?;
         let (token, paid) = (deal.terms.payment_token, deal.paid);
-        if let Some(worker) = deal.workers.get_mut(&number) {
+        if let Some(worker) = deal.worker_mut(number) {
             worker.paid = paid;
         }
         if add(rewards.provider, rewards.staker)?.is_zero() {
             return Ok(());
         }
-        self.transfer(token, address, worker.provider, rewards.provider)?;
-        self.transfer(token, address, receiver, rewards.staker)?;
+        let parts = [(worker.provider, rewards.provider), (receiver, rewards.staker)];
+        for (to, part) in parts.into_iter().filter(|(_, part)| !part.is_zero()) {
+            self.transfer(token, address, to, part)?;
+        }
         self.log(
             address,
             WorkerRewardWithdrawn {
@@ -454,7 +453,9 @@ impl Exec<'_> {
         )?;
         self.pay_worker(number)?;
         let deal = self.deal(address)?;
-        deal.workers.remove(&number);
+        if let Some(at) = deal.workers.iter().position(|worker| worker.0 == number) {
+            deal.workers.swap_remove(at);
+        }
         if !worker.offchain_id.is_zero() {
             deal.activated -= 1;
         }
@@ -654,8 +655,7 @@ mod tests {
             max_paid: 0,
             activated: 1,
             ended: None,
-            workers: BTreeMap::new(),
-            next_worker: 1,
+            workers: Vec::new(),
         }
     }
 

@@ -102,6 +102,8 @@ pub(super) struct Market {
     pub(super) commitments: BTreeMap<Bytes32, Ledger>,
     /// Key and nonce of every accepted proof.
     pub(super) proofs: BTreeSet<(Bytes32, Bytes32)>,
+    /// Workers that deals ever had.
+    pub(super) workers: u64,
     /// When a deal was matched last.
     pub(super) matched: BTreeMap<Address, u64>,
     /// Native tokens that are somebody's collateral.
@@ -136,6 +138,7 @@ impl Market {
             units: BTreeMap::new(),
             commitments: BTreeMap::new(),
             proofs: BTreeSet::new(),
+            workers: 0,
             matched: BTreeMap::new(),
             collateral: U256::ZERO,
             genesis,
@@ -239,19 +242,11 @@ impl Market {
             .ok_or_else(no_commitment)
     }
 
-    /// Advances a staker's rewards to an epoch, with the prices of the epochs between.
+    /// Advances a staker's rewards to an epoch, with the mean price of the epochs between.
     pub(super) fn advance(&self, staker: &mut StakerRewards, epoch: u64) {
-        while staker.epoch() < epoch {
-            let from = self.clock.start_of(staker.epoch()).unwrap_or(u64::MAX);
-            let next = self.clock.start_of(staker.epoch() + 1).unwrap_or(u64::MAX);
-            let worth = self.prices.mean_reverse(from, next);
-            // Up to the epoch of the next change all epochs are alike, unless this one is it.
-            let change = self.prices.next_change(from.saturating_add(1));
-            let until = change
-                .and_then(|at| self.clock.epoch_at(at))
-                .unwrap_or(epoch);
-            staker.advance(until.clamp(staker.epoch() + 1, epoch), worth);
-        }
+        let from = self.clock.start_of(staker.epoch()).unwrap_or(u64::MAX);
+        let to = self.clock.start_of(epoch).unwrap_or(u64::MAX);
+        staker.advance(epoch, self.prices.mean_reverse(from, to));
     }
 
     /// The first epoch in which a unit has to prove.
@@ -354,7 +349,12 @@ impl Exec<'_> {
             "Only oracle can set FLT price",
         )?;
         require(!call.flt_price.is_zero(), "FLT price should be positive")?;
-        market.prices.set(timestamp, call.flt_price);
+        let period = market.params().flt_price_update_period;
+        let since = timestamp - market.init_timestamp;
+        // Means are taken over whole periods: a change counts from the next one on.
+        let since = since.checked_next_multiple_of(period).unwrap_or(since);
+        let from = market.init_timestamp.saturating_add(since);
+        market.prices.set(from, call.flt_price);
         market.adapt_pool(epoch)?;
         self.tell(FltPriceUpdated {
             new_value: call.flt_price,

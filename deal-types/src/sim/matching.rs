@@ -2,7 +2,7 @@
 
 use super::{
     Exec, Refusal, StakerRewards,
-    deal::WorkerState,
+    deal::{WorkerState, onchain_id},
     exec::{message, require, sub},
     market::ratio,
 };
@@ -44,15 +44,17 @@ impl Exec<'_> {
                 if U256::from(deal.workers.len()) >= deal.terms.target_workers {
                     break;
                 }
+                // Of more units than a worker has the first are taken.
+                let units = usize::try_from(deal.terms.units_per_worker).unwrap_or(usize::MAX);
+                let Some(group) = group.get(..units) else {
+                    continue;
+                };
                 let Some(candidate) = self.candidate(address, *offer, group)? else {
                     continue;
                 };
                 let deal = self.deal(address)?;
                 let provider = candidate.provider;
-                let of_provider = deal
-                    .workers
-                    .values()
-                    .filter(|worker| worker.provider == provider);
+                let of_provider = deal.workers.iter().map(|(_, worker)| worker).filter(|worker| worker.provider == provider);
                 if U256::from(of_provider.count()) >= deal.terms.max_workers_per_provider {
                     break;
                 }
@@ -98,11 +100,7 @@ impl Exec<'_> {
         offer: Bytes32,
         group: &[Bytes32],
     ) -> Result<Option<Candidate>, Refusal> {
-        let deal = self.deal(address)?;
-        let committed_only = deal.access_type != AccessType::Whitelist;
-        if U256::from(group.len()) != deal.terms.units_per_worker {
-            return Ok(None);
-        }
+        let committed_only = self.deal(address)?.access_type != AccessType::Whitelist;
         let market = self.market()?;
         for unit in group {
             market.unit(*unit)?;
@@ -128,12 +126,7 @@ impl Exec<'_> {
             provider: market.provider_of(peer),
             commitment: peer.commitment,
         };
-        if self
-            .deal(address)?
-            .workers
-            .values()
-            .any(|worker| worker.peer == peer_id)
-        {
+        if self.deal(address)?.workers.iter().any(|(_, worker)| worker.peer == peer_id) {
             return Ok(None);
         }
         let active = !candidate.commitment.is_zero()
@@ -155,15 +148,15 @@ impl Exec<'_> {
                 rate = self.move_to_deal(address, candidate.commitment, *unit)?;
             }
         }
+        // Numbers are given by the market, so no two deals have the same.
+        let market = self.market()?;
+        market.workers += 1;
+        let number = market.workers;
+        let worker = onchain_id(number);
+        let state = WorkerState::new(candidate.peer, candidate.provider, epoch, group.to_vec(), rate);
         let deal = self.deal(address)?;
         let app_cid = deal.app_cid;
-        let worker = deal.join(
-            candidate.peer,
-            candidate.provider,
-            epoch,
-            group.to_vec(),
-            rate,
-        );
+        deal.workers.push((number, state));
         for unit in group {
             let unit = self.market()?.unit_mut(*unit)?;
             (unit.deal, unit.worker) = (address, worker);

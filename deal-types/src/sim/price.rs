@@ -1,6 +1,6 @@
 //! The price of the network's token over time.
 
-use crate::U256;
+use crate::{PRECISION, U256};
 
 /// Prices with the time from which they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,11 +9,15 @@ pub(super) struct PriceHistory {
     changes: Vec<(u64, U256)>,
 }
 
-/// Tokens in wei for 10⁻⁶ USD at a price of 10⁻⁷ USD.
+/// Tokens for a USD, in 10⁻⁷, at a price of 10⁻⁷ USD.
 fn reverse(price: U256) -> U256 {
-    let whole = U256::from(1_000_000_000_000_000_000_u64);
-    whole.checked_div(price).unwrap_or_default()
+    let precision = U256::from(PRECISION);
+    let square = precision.saturating_mul(precision);
+    square.checked_div(price).unwrap_or_default()
 }
+
+/// Tokens in wei for the least unit of a payment token with six digits, for one in 10⁻⁷ for a USD.
+const WEI: u64 = 10_000;
 
 impl PriceHistory {
     pub(super) fn new(timestamp: u64, price: U256) -> Self {
@@ -36,7 +40,7 @@ impl PriceHistory {
         }
     }
 
-    /// The mean of the reversed price over a time that is not empty.
+    /// What the least unit of a payment was worth in wei, in the mean over a time that is not empty.
     pub(super) fn mean_reverse(&self, from: u64, to: u64) -> U256 {
         let mut sum = U256::ZERO;
         let mut end = to;
@@ -52,12 +56,7 @@ impl PriceHistory {
             }
         }
         let length = U256::from(to.saturating_sub(from));
-        sum.checked_div(length).unwrap_or_default()
-    }
-
-    /// The first change at or after a time.
-    pub(super) fn next_change(&self, from: u64) -> Option<u64> {
-        let at = self.changes.partition_point(|change| change.0 < from);
-        self.changes.get(at).map(|change| change.0)
+        let mean = sum.checked_div(length).unwrap_or_default();
+        mean.saturating_mul(U256::from(WEI))
     }
 }

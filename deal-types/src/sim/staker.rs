@@ -67,22 +67,17 @@ impl StakerRewards {
         self.rate
     }
 
-    /// The unlocked part, in wei.
+    /// What has unlocked so far, in wei.
     #[must_use]
     pub fn unlocked(&self) -> U256 {
         self.unlocked
     }
 
-    /// Everything that was earned and not taken, in wei.
+    /// Everything that was earned so far, in wei.
     #[must_use]
     pub fn total(&self) -> U256 {
         let add = |sum: U256, slot: &U256| sum.saturating_add(*slot);
         self.slots.iter().fold(self.unlocked, add)
-    }
-
-    /// Takes the unlocked part.
-    pub fn take(&mut self) -> U256 {
-        std::mem::take(&mut self.unlocked)
     }
 
     /// As it stands in the log.

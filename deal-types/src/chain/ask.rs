@@ -1,0 +1,150 @@
+//! What peers ask a chain for.
+
+use async_trait::async_trait;
+
+use super::{Chain, ChainError, Order};
+use crate::{
+    Address, Bytes32, DealStatus, OnChainCid, PeerKey, U256,
+    contract::{
+        ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, Revert,
+    },
+    keccak256_of,
+    market::Worker,
+};
+
+/// A deal that a peer has a worker in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostDeal {
+    /// The deal.
+    pub deal: Address,
+    /// Where it stands.
+    pub status: DealStatus,
+    /// The units of the peer's worker.
+    pub unit_ids: Vec<Bytes32>,
+    /// What it runs.
+    pub app_cid: OnChainCid,
+    /// The number of the worker.
+    pub onchain_worker_id: Bytes32,
+}
+
+/// A worker of a deal and where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetWorker {
+    /// Its units.
+    pub unit_ids: Vec<Bytes32>,
+    /// The peer.
+    pub host: PeerKey,
+    /// Its key; `None` until the peer has registered it.
+    pub worker: Option<PeerKey>,
+}
+
+/// What is known of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionState {
+    /// Not mined.
+    Pending,
+    /// Mined in this block, and did what it should.
+    Succeeded {
+        /// The number of the block.
+        block: u64,
+    },
+    /// Mined in this block, and was refused.
+    Failed {
+        /// The number of the block.
+        block: u64,
+    },
+}
+
+/// The least that a call costs a node's patience: workers of a deal, units of a peer.
+const MAX_DEALS: usize = 4_096;
+
+/// Questions that take several calls.
+#[async_trait]
+pub trait ChainExt: Chain {
+    /// Calls a function and reads its answer.
+    async fn read<C: Call + Send + Sync>(&self, to: Address, call: &C) -> Result<C::Output, ChainError>
+    where
+        C::Output: Send,
+    {
+        let output = self.call(to, call.encode()).await?;
+        Ok(C::decode_output(&output)?)
+    }
+
+    /// The deals in which a peer has a worker, by address.
+    ///
+    /// A peer that is not registered has none. Each deal comes with its own result, so that one
+    /// that does not answer hides no other.
+    async fn deals_of(
+        &self,
+        market: Address,
+        peer: PeerKey,
+    ) -> Result<Vec<(Address, Result<HostDeal, ChainError>)>, ChainError> {
+        let units = match self.read(market, &GetComputeUnits { peer_id: peer.to_word() }).await {
+            Ok((units,)) => units,
+            Err(error) if is_unregistered(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut by_deal = std::collections::BTreeMap::<Address, (Bytes32, Vec<Bytes32>)>::new();
+        for unit in units.into_iter().filter(|unit| !unit.deal.is_zero()).take(MAX_DEALS) {
+            let entry = by_deal.entry(unit.deal).or_default();
+            entry.0 = unit.onchain_worker_id;
+            entry.1.push(unit.id);
+        }
+        let mut deals = Vec::new();
+        for (deal, (onchain_worker_id, unit_ids)) in by_deal {
+            let found = async {
+                let (status,) = self.read(deal, &GetDealStatus {}).await?;
+                let (app_cid,) = self.read(deal, &GetAppCid {}).await?;
+                Ok(HostDeal { deal, status, unit_ids, app_cid, onchain_worker_id })
+            };
+            deals.push((deal, found.await));
+        }
+        Ok(deals)
+    }
+
+    /// Reports that a worker is installed: tells the hash of the transaction.
+    ///
+    /// However often it is called for the same worker and key, it makes one transaction.
+    async fn register_worker(
+        &self,
+        deal: Address,
+        onchain_worker_id: Bytes32,
+        worker: PeerKey,
+    ) -> Result<Bytes32, ChainError> {
+        let input = ActivateWorker {
+            onchain_id: onchain_worker_id,
+            offchain_id: worker.to_word(),
+        }
+        .encode();
+        let key = keccak256_of(&[b"aquamarine/register-worker", &deal.0, &input]);
+        self.submit(&Order { key, to: deal, input, value: U256::ZERO }).await
+    }
+
+    /// What is known of a transaction.
+    async fn transaction_state(&self, hash: Bytes32) -> Result<TransactionState, ChainError> {
+        Ok(match self.receipt(hash).await? {
+            None => TransactionState::Pending,
+            Some(mined) if mined.succeeded => TransactionState::Succeeded { block: mined.block },
+            Some(mined) => TransactionState::Failed { block: mined.block },
+        })
+    }
+
+    /// The workers of a deal.
+    async fn resolve_subnet(&self, deal: Address) -> Result<Vec<SubnetWorker>, ChainError> {
+        let (workers,) = self.read(deal, &GetWorkers {}).await?;
+        let subnet = |worker: Worker| SubnetWorker {
+            unit_ids: worker.compute_unit_ids,
+            host: PeerKey::from_word(worker.peer_id),
+            worker: (!worker.offchain_id.is_zero())
+                .then(|| PeerKey::from_word(worker.offchain_id)),
+        };
+        Ok(workers.into_iter().map(subnet).collect())
+    }
+}
+
+impl<T: Chain + ?Sized> ChainExt for T {}
+
+/// The market's word for a peer that is in no offer.
+fn is_unregistered(error: &ChainError) -> bool {
+    matches!(error, ChainError::Revert(Revert::Message { message }) if message == "Peer doesn't exist")
+}
