@@ -10,7 +10,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use particle::{KeyPair, PeerId};
@@ -76,8 +76,15 @@ pub enum VaultError {
 pub struct Vault {
     root: PathBuf,
     tokens: Tokens,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
     /// Directories that were made, by the time at which their particles end.
-    made: Mutex<BTreeSet<(u64, PathBuf)>>,
+    made: BTreeSet<(u64, PathBuf)>,
+    /// Scopes that were removed; a call that is still under way makes no directory there.
+    closed: BTreeSet<PeerId>,
 }
 
 impl Vault {
@@ -95,7 +102,7 @@ impl Vault {
         Ok(Self {
             root: root.canonicalize()?,
             tokens: Tokens::new(key),
-            made: Mutex::default(),
+            state: Mutex::default(),
         })
     }
 
@@ -117,28 +124,42 @@ impl Vault {
     pub fn enter(&self, call: &FunctionCall, now_ms: u64) -> Result<PathBuf, VaultError> {
         self.collect(now_ms);
         let folder = self.folder(call);
-        make_folder(&folder).map_err(|source| VaultError::Create { source })?;
+        let mut state = self.lock();
+        let made = match state.closed.contains(&call.peer_id) {
+            true => Err(io::Error::other(format!("{} was removed", call.peer_id))),
+            false => make_folder(&folder),
+        };
+        made.map_err(|source| VaultError::Create { source })?;
         let deadline = call.particle.deadline().unwrap_or(0);
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.insert((deadline, folder.clone()));
+        state.made.insert((deadline, folder.clone()));
         Ok(folder)
     }
 
     /// Removes the directories of particles that ended before `now_ms`.
     pub fn collect(&self, now_ms: u64) {
         let ended = {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            let alive = made.split_off(&(now_ms, PathBuf::new()));
-            std::mem::replace(&mut *made, alive)
+            let mut state = self.lock();
+            let alive = state.made.split_off(&(now_ms, PathBuf::new()));
+            std::mem::replace(&mut state.made, alive)
         };
         for (_, folder) in ended {
             remove(&folder);
         }
     }
 
-    /// Removes all that belongs to a scope.
+    /// Removes all that belongs to a scope, for good.
     pub fn remove_scope(&self, scope: PeerId) {
-        remove(&self.root.join(scope.to_string()));
+        let folder = self.root.join(scope.to_string());
+        let mut state = self.lock();
+        state.closed.insert(scope);
+        state.made.retain(|(_, made)| !made.starts_with(&folder));
+        drop(state);
+        remove(&folder);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing is half done when a thread dies with the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a file; the result is its path as services see it.
@@ -298,6 +319,19 @@ mod tests {
         let mut elsewhere = call.clone();
         elsewhere.peer_id = KeyPair::from_seed(&[7; 32]).peer_id();
         assert!(vault.read(&elsewhere, &path).is_err());
+    }
+
+    #[test]
+    fn a_removed_scope_gets_no_directory_again() {
+        let (_folder, vault) = vault();
+        let call = call("vault", "put", &[]);
+        vault.put(&call, 5_000, "text").unwrap();
+        vault.remove_scope(call.peer_id);
+        assert!(matches!(
+            vault.put(&call, 5_000, "text"),
+            Err(VaultError::Create { .. })
+        ));
+        assert!(!vault.root.join(call.peer_id.to_string()).exists());
     }
 
     #[test]

@@ -533,6 +533,8 @@ fn workers_are_scopes_of_their_own() {
     bench.finish(to_worker());
     assert_eq!(bench.drops(), [DropReason::InactiveWorker]);
     assert!(!bench.engine.set_worker_active(&key(1).peer_id(), false));
+    assert!(bench.engine.limit_worker_runs(&worker.peer_id(), 0));
+    assert!(!bench.engine.limit_worker_runs(&key(1).peer_id(), 1));
 
     assert!(bench.engine.remove_worker(&worker.peer_id()));
     assert!(!bench.engine.remove_worker(&worker.peer_id()));

@@ -61,9 +61,9 @@ fn nobody_honest_believes_what_was_not_said() {
                 "{adversary:?}, seed {seed}: {violations:?}"
             );
             // The branches without the liar are not hurt.
-            let notes = bench.notes();
+            let notes = std::mem::take(&mut *bench.notes.lock().unwrap());
             assert!(
-                notes.contains(&0) && notes.contains(&2),
+                notes.contains(&json!(0)) && notes.contains(&json!(2)),
                 "{adversary:?}, seed {seed}: {notes:?}"
             );
             bench.simulator.run_for(u64::from(TTL) + 1);
@@ -126,7 +126,7 @@ fn two_stories_are_noticed_where_they_meet() {
     assert!(
         codes
             .iter()
-            .any(|(peer, code)| *peer == alice && *code >= 20_000),
+            .any(|(peer, code)| *peer == alice && *code == 9),
         "{codes:?}"
     );
     assert!(bench.simulator.violations().is_empty());
