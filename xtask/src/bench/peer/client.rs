@@ -188,14 +188,15 @@ impl Client {
             more &= now < end;
             if more && let Some(due) = due.filter(|due| *due <= now) {
                 match frames.next().await {
-                    Some(frame) if self.send(frame) => {
-                        oldest.push_back(sent.len());
-                        sent.push(Some(due));
-                        under_way += 1;
-                    }
-                    Some(_) => {
-                        sent.push(None);
-                        outcome.held_back += 1;
+                    Some(frame) => {
+                        if self.send(frame) {
+                            oldest.push_back(sent.len());
+                            sent.push(Some(due));
+                            under_way += 1;
+                        } else {
+                            sent.push(None);
+                            outcome.held_back += 1;
+                        }
                     }
                     None => more = false,
                 }
