@@ -3,6 +3,10 @@
 
 use std::{
     collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Frames that a client may have received and not counted.
 const QUEUE: usize = 4096;
 
+/// Particles that a client may be writing at a time. When the peer holds it back further, it gives
+/// up particles instead of sending them late.
+const MAX_SENDING: usize = 64;
 /// Frames that are made ahead of their time.
 const AHEAD: usize = 1024;
 
@@ -32,6 +39,7 @@ pub(super) struct Client {
     received: mpsc::Receiver<Incoming>,
     relay: PeerId,
     made: u64,
+    sending: Arc<AtomicUsize>,
 }
 
 /// How a client offers its particles.
@@ -66,6 +74,8 @@ pub(super) struct Outcome {
     /// From when it was to be sent until the answer was there.
     pub(super) latencies: Vec<Duration>,
     pub(super) lost: usize,
+    /// Particles that were not sent, because the peer held the client back.
+    pub(super) held_back: usize,
 }
 
 impl Client {
@@ -102,6 +112,7 @@ impl Client {
             received,
             relay: relay_id,
             made: 0,
+            sending: Arc::default(),
         })
     }
 
@@ -178,10 +189,14 @@ impl Client {
             if more && let Some(due) = due.filter(|due| *due <= now) {
                 match frames.next().await {
                     Some(frame) => {
-                        oldest.push_back(sent.len());
-                        sent.push(Some(due));
-                        under_way += 1;
-                        self.send(frame);
+                        if self.send(frame) {
+                            oldest.push_back(sent.len());
+                            sent.push(Some(due));
+                            under_way += 1;
+                        } else {
+                            sent.push(None);
+                            outcome.held_back += 1;
+                        }
                     }
                     None => more = false,
                 }
@@ -233,12 +248,20 @@ impl Client {
         answered.ok_or_else(|| "the peer does not answer".to_owned())
     }
 
-    fn send(&self, frame: Bytes) {
+    /// Begins to send, unless too many are being sent.
+    fn send(&self, frame: Bytes) -> bool {
+        let sending = self.sending.clone();
+        if sending.fetch_add(1, Ordering::Relaxed) >= MAX_SENDING {
+            sending.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
         let (network, relay) = (self.network.clone(), self.relay);
         tokio::spawn(async move {
             // What is not sent is not answered, and counted as lost.
             let _ = network.send_frame(&relay, frame).await;
+            sending.fetch_sub(1, Ordering::Relaxed);
         });
+        true
     }
 
     /// The place of a particle of the present round.
@@ -260,6 +283,7 @@ impl Outcome {
         for outcome in outcomes {
             all.latencies.extend(outcome.latencies);
             all.lost += outcome.lost;
+            all.held_back += outcome.held_back;
         }
         all.latencies.sort_unstable();
         all
