@@ -144,7 +144,7 @@ pub(crate) enum CanonTarget {
     Scalar(Slot),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operand {
     InitPeerId,
     Timestamp,
@@ -245,6 +245,12 @@ impl<'s> Program<'s> {
             .get(index as usize)
             .copied()
             .unwrap_or(Operand::Ttl)
+    }
+
+    /// Whether an operand is the one before it again, as arguments of calls often are.
+    #[inline]
+    pub(crate) fn repeats(&self, index: u32) -> bool {
+        index > 0 && self.operand(index) == self.operand(index - 1)
     }
 
     #[inline]

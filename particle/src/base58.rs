@@ -39,8 +39,10 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     }
     while digits.pop_if(|digit| *digit == 0).is_some() {}
     digits.resize(digits.len() + zeros, 0);
-    let symbol = |digit: &u8| ALPHABET.get(usize::from(*digit)).copied().map(char::from);
-    digits.iter().rev().filter_map(symbol).collect()
+    let symbol = |digit: &u8| ALPHABET.get(usize::from(*digit)).copied().unwrap_or(b'1');
+    let text = digits.iter().rev().map(symbol).collect();
+    // The alphabet is ASCII, so this never falls back.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -130,7 +130,10 @@ impl<'x> Vm<'x> {
     fn resolve_arguments(&mut self, first: u32, count: u32) -> Result<(), Stop> {
         self.argument_texts.clear();
         for operand in first..first + count {
-            let text = self.text_of(operand)?;
+            let text = match self.argument_texts.last() {
+                Some(same) if self.program.repeats(operand) => same,
+                _ => self.text_of(operand)?,
+            };
             self.argument_texts.push(text);
         }
         Ok(())
@@ -159,8 +162,15 @@ impl<'x> Vm<'x> {
         }
         let mut origins = Vec::with_capacity(count as usize);
         let mut ends = Vec::with_capacity(count as usize);
+        let mut start = 0;
         for operand in first..first + count {
-            self.origins_of(operand, &mut origins)?;
+            let end = origins.len();
+            if end > start && self.program.repeats(operand) {
+                origins.extend_from_within(start..end);
+            } else {
+                self.origins_of(operand, &mut origins)?;
+            }
+            start = end;
             ends.push(origins.len());
         }
         let call_id =
