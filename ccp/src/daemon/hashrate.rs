@@ -187,7 +187,10 @@ mod tests {
             serde_json::from_str(&read("current_epoch_hashrate.json").unwrap()).unwrap();
         assert_eq!(current["4"]["hashrate"]["Measured"], 10.0);
         assert_eq!(current["4"]["effective_hashrate"]["Measured"], 2.0);
-        assert_eq!(current["4"]["cache_creation"]["Measured"]["nanos"], 500_000_000);
+        assert_eq!(
+            current["4"]["cache_creation"]["Measured"]["nanos"],
+            500_000_000
+        );
         assert_eq!(current["4"]["dataset_initialization"], "NotMeasured");
         let lines = read("sliding_hashrate/4").unwrap();
         assert_eq!(lines.lines().count(), 2);
