@@ -1,5 +1,11 @@
 //! The daemon as a process: requests over HTTP, kills at any moment, one state for one daemon.
 #![cfg(feature = "daemon")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

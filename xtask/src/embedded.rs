@@ -22,7 +22,7 @@ pub const MAX_SIZE: usize = 1 << 20;
 /// Memory for one run.
 const MEMORY_LIMIT: u64 = 1 << 30;
 /// Dependencies that could ask for randomness get an error instead of an import.
-const FLAGS: [&str; 2] = ["--cfg", "getrandom_backend=\"unsupported\""];
+pub(crate) const FLAGS: [&str; 2] = ["--cfg", "getrandom_backend=\"unsupported\""];
 
 /// Where to put the module.
 #[derive(clap::Args)]

@@ -136,3 +136,67 @@ impl Hashrates {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        EpochParameters, LogicalCore, PhysicalCore,
+        daemon::WorkerView,
+        prover::{Spent, WorkerId, WorkerStatus},
+    };
+
+    #[test]
+    fn rates_are_kept_for_two_epochs() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = WorkerStatus {
+            worker: WorkerId {
+                core: PhysicalCore(0),
+                thread: 0,
+            },
+            place: Some(LogicalCore(4)),
+            unit: None,
+            hashes: 100,
+            proofs: 2,
+            spent: Spent {
+                hashing: Duration::from_secs(10),
+                caching: Duration::from_millis(1500),
+                filling: Duration::ZERO,
+            },
+        };
+        let rates = [None, Some(2.5), None];
+        let view = View {
+            epoch: Some(EpochParameters {
+                global_nonce: Default::default(),
+                difficulty: Default::default(),
+            }),
+            epoch_age: 50.0,
+            workers: vec![WorkerView { status, rates }],
+            proofs: 2,
+            unsaved_proofs: 0,
+            dropped_proofs: 0,
+        };
+        let mut hashrates = Hashrates::new(folder.path());
+        hashrates.write(&view).unwrap();
+        hashrates.append(&view).unwrap();
+        hashrates.append(&view).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join("hashrate").join(name));
+        let current: Value =
+            serde_json::from_str(&read("current_epoch_hashrate.json").unwrap()).unwrap();
+        assert_eq!(current["4"]["hashrate"]["Measured"], 10.0);
+        assert_eq!(current["4"]["effective_hashrate"]["Measured"], 2.0);
+        assert_eq!(
+            current["4"]["cache_creation"]["Measured"]["nanos"],
+            500_000_000
+        );
+        assert_eq!(current["4"]["dataset_initialization"], "NotMeasured");
+        let lines = read("sliding_hashrate/4").unwrap();
+        assert_eq!(lines.lines().count(), 2);
+        assert!(lines.ends_with(",hashrate,2.500\n"), "{lines}");
+        hashrates.next_epoch().unwrap();
+        assert!(read("current_epoch_hashrate.json").is_err());
+        assert!(read("prev_epoch_hashrate.json").is_ok() && read("sliding_hashrate/4").is_err());
+    }
+}

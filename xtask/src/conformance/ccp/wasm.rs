@@ -9,7 +9,7 @@ use marine_runtime::{
     build::Target,
 };
 
-use crate::embedded::{Package, compile};
+use crate::embedded::{FLAGS, Package, compile};
 
 /// Memory of the module: the cache, and room to spare.
 const MEMORY_LIMIT: u64 = 1 << 30;
@@ -30,7 +30,7 @@ impl Machine {
             target: Target::Bare,
             folder: "ccp/wasm",
             file: "ccp_wasm.wasm",
-            flags: &[],
+            flags: &FLAGS,
             target_folder: "target/embedded",
         })?;
         let Some(wasm) = built else {
