@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -42,7 +45,8 @@ struct State {
 #[derive(Clone)]
 pub struct MemoryChain {
     state: Arc<Mutex<State>>,
-    height: Arc<watch::Sender<u64>>,
+    /// Blocks that were ever made.
+    made: Arc<watch::Sender<u64>>,
     market: Address,
 }
 
@@ -76,7 +80,7 @@ impl MemoryChain {
                 submitted: BTreeMap::new(),
                 branch: 0,
             })),
-            height: Arc::new(watch::Sender::new(1)),
+            made: Arc::new(watch::Sender::new(1)),
             market,
         })
     }
@@ -93,6 +97,7 @@ impl MemoryChain {
         MemoryConnection {
             chain: self.clone(),
             account,
+            seen: Arc::default(),
         }
     }
 
@@ -148,7 +153,7 @@ impl MemoryChain {
         }
         state.blocks.push(Mined { head, transactions });
         drop(state);
-        self.height.send_replace(number);
+        self.made.send_modify(|made| *made += 1);
         head
     }
 
@@ -208,6 +213,8 @@ fn block_hash(number: u64, timestamp: u64, parent: Bytes32, branch: u64) -> Byte
 pub struct MemoryConnection {
     chain: MemoryChain,
     account: Address,
+    /// What [`MemoryChain::made`] was when the head was asked for last.
+    seen: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -217,6 +224,8 @@ impl Chain for MemoryConnection {
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
+        let made = *self.chain.made.borrow();
+        self.seen.store(made, Ordering::Relaxed);
         Ok(self.chain.lock().head())
     }
 
@@ -292,9 +301,9 @@ impl Chain for MemoryConnection {
     }
 
     async fn changed(&self) {
-        let mut height = self.chain.height.subscribe();
+        let seen = self.seen.load(Ordering::Relaxed);
         // The sender lives as long as this connection.
-        let _ = height.changed().await;
+        let _ = self.chain.made.subscribe().wait_for(|made| *made != seen).await;
     }
 }
 

@@ -290,7 +290,7 @@ impl Exec<'_> {
         let failed = market.ledger(id)?.commitment.failed_epoch;
         require(
             status != CommitmentStatus::Failed || epoch >= failed.saturating_add(wait),
-            "Capacity commitment is failed and not enough epochs passed to withdraw",
+            "Capacity commitment is failed and not enough epochs passed to withdraw collateral",
         )
     }
 

@@ -3,9 +3,9 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::super::{ChainError, ChainLog, Head, LogFilter, MinedTransaction};
 use crate::{
     Address, Bytes32, U256,
+    chain::{ChainError, ChainLog, Head, LogFilter, MinedTransaction},
     contract::{LogData, Revert},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn result(method: &'static str, answer: Value) -> Result<Value, Chain
         Value::Object(members) => members.get("data").unwrap_or(&Value::Null),
         data => data,
     };
-    if let Some(data) = data.as_str().and_then(|text| unhex(text)).filter(|data| !data.is_empty()) {
+    if let Some(data) = data.as_str().and_then(unhex).filter(|data| !data.is_empty()) {
         return Err(match Revert::decode(&data) {
             Ok(revert) => ChainError::Revert(revert),
             Err(_) => ChainError::UnknownRevert {

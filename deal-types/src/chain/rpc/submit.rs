@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{
-    super::{ChainError, Order, SignedTransaction, UnsignedTransaction, Wallet},
-    RpcChain, convert,
+use super::{RpcChain, convert};
+use crate::{
+    Bytes32, U256,
+    chain::{Chain as _, ChainError, Order, SignedTransaction, UnsignedTransaction, Wallet},
 };
-use crate::{Bytes32, U256};
-use super::super::Chain as _;
 
 /// Orders that are remembered.
 const MAX_ORDERS: usize = 4_096;
