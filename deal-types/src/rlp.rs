@@ -61,9 +61,10 @@ impl Item {
                 [byte] if *byte < 0x80 => vec![*byte],
                 _ => with_header(0x80, bytes),
             },
-            Self::List(items) => {
-                with_header(0xc0, &items.iter().flat_map(Self::encode).collect::<Vec<u8>>())
-            }
+            Self::List(items) => with_header(
+                0xc0,
+                &items.iter().flat_map(Self::encode).collect::<Vec<u8>>(),
+            ),
         }
     }
 
@@ -114,7 +115,11 @@ fn read(bytes: &[u8], depth: usize) -> Result<(Item, &[u8]), RlpError> {
     if header < 0x80 {
         return Ok((Item::Bytes(vec![header]), rest));
     }
-    let (base, is_list) = if header < 0xc0 { (0x80, false) } else { (0xc0, true) };
+    let (base, is_list) = if header < 0xc0 {
+        (0x80, false)
+    } else {
+        (0xc0, true)
+    };
     let code = usize::from(header - base);
     let (length, rest) = if code <= SHORT {
         (code, rest)
@@ -188,7 +193,10 @@ mod tests {
         let nested = |items| Item::List(items);
         for (item, expected) in [
             (text("dog"), "83646f67".to_owned()),
-            (nested(vec![text("cat"), text("dog")]), "c88363617483646f67".to_owned()),
+            (
+                nested(vec![text("cat"), text("dog")]),
+                "c88363617483646f67".to_owned(),
+            ),
             (text(""), "80".to_owned()),
             (nested(vec![]), "c0".to_owned()),
             (Item::uint(U256::ZERO), "80".to_owned()),
@@ -217,21 +225,38 @@ mod tests {
         assert_eq!(error("8100"), RlpError::NotCanonical { header: 0x81 });
         assert_eq!(error("b80161"), RlpError::NotCanonical { header: 0xb8 });
         assert_eq!(error("b90001"), RlpError::NotCanonical { header: 0xb9 });
-        assert_eq!(error("83646f"), RlpError::Truncated { available: 3, needed: 3 });
+        assert_eq!(
+            error("83646f"),
+            RlpError::Truncated {
+                available: 3,
+                needed: 3
+            }
+        );
         assert_eq!(error("8080"), RlpError::Trailing { count: 1 });
-        assert!(matches!(error("bfffffffffffffffff"), RlpError::Truncated { .. }));
+        assert!(matches!(
+            error("bfffffffffffffffff"),
+            RlpError::Truncated { .. }
+        ));
         let mut deep = vec![0xc0];
         for _ in 0..40 {
             deep = with_header(0xc0, &deep);
         }
-        assert_eq!(Item::decode(&deep), Err(RlpError::Depth { limit: MAX_DEPTH }));
+        assert_eq!(
+            Item::decode(&deep),
+            Err(RlpError::Depth { limit: MAX_DEPTH })
+        );
     }
 
     #[test]
     fn contracts_of_the_recorded_chain() {
-        let deployer = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266".parse().unwrap();
+        let deployer = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
+            .parse()
+            .unwrap();
         let market = created_address(deployer, 13);
-        assert_eq!(market.to_deal_id(), "0x0dcd1bf9a1b36ce34237eeafef220932846bcd82");
+        assert_eq!(
+            market.to_deal_id(),
+            "0x0dcd1bf9a1b36ce34237eeafef220932846bcd82"
+        );
         let deal = created_address(market, 1).to_deal_id();
         assert_eq!(deal, "0x32467b43bfa67273fc7ddda0999ee9a12f2aaa08");
     }

@@ -71,7 +71,11 @@ impl MarketSim {
     ///
     /// # Errors
     /// Epochs without length.
-    pub fn with_market(owner: Address, block: Block, genesis: Genesis) -> Result<(Self, Address), Refusal> {
+    pub fn with_market(
+        owner: Address,
+        block: Block,
+        genesis: Genesis,
+    ) -> Result<(Self, Address), Refusal> {
         let mut sim = Self::new();
         let market = Contract::Market(Box::new(genesis));
         let receipt = sim.transact(
@@ -96,7 +100,11 @@ impl MarketSim {
     /// Native tokens of an account, in wei.
     #[must_use]
     pub fn balance(&self, account: Address) -> U256 {
-        self.state.balances.get(&account).copied().unwrap_or_default()
+        self.state
+            .balances
+            .get(&account)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Native tokens of all accounts, in wei.
@@ -152,7 +160,13 @@ impl MarketSim {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn call(&self, block: Block, from: Address, to: Address, input: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub fn call(
+        &self,
+        block: Block,
+        from: Address,
+        to: Address,
+        input: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         let mut state = self.state.clone();
         let mut exec = Exec {
             state: &mut state,
@@ -204,7 +218,12 @@ impl Exec<'_> {
                 };
                 self.log(address, ownership);
                 self.log(address, cut(vec![cut_facet]));
-                self.log(address, DealImplSet { deal_impl: genesis.deal_implementation });
+                self.log(
+                    address,
+                    DealImplSet {
+                        deal_impl: genesis.deal_implementation,
+                    },
+                );
                 self.log(address, cut(genesis.facets.clone()));
                 self.log(address, LibraryInitialized {});
                 let (owner, timestamp) = (self.sender, self.block.timestamp);

@@ -366,7 +366,12 @@ fn describe(log: Option<&(Address, LogData)>) -> String {
 
 fn names(logs: &[(Address, LogData)]) -> String {
     let name = |(_, log): &(Address, LogData)| match MarketEvent::decode(&log.topics, &log.data) {
-        Ok(event) => event.signature().split('(').next().unwrap_or_default().to_owned(),
+        Ok(event) => event
+            .signature()
+            .split('(')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         Err(error) => error.to_string(),
     };
     logs.iter().map(name).collect::<Vec<_>>().join(", ")

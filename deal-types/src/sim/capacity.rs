@@ -18,7 +18,10 @@ use crate::{
 };
 
 impl Exec<'_> {
-    pub(super) fn create_commitment(&mut self, call: &CreateCommitment) -> Result<Bytes32, Refusal> {
+    pub(super) fn create_commitment(
+        &mut self,
+        call: &CreateCommitment,
+    ) -> Result<Bytes32, Refusal> {
         let (sender, block) = (self.sender, self.block);
         let market = self.market()?;
         let params = market.params();
@@ -33,8 +36,14 @@ impl Exec<'_> {
         let provider = market.provider_of(peer);
         require(peer.commitment.is_zero(), "Peer already has commitment")?;
         let (long, short) = between(call.duration, params.min_duration, params.max_duration);
-        require(long, "Duration should be greater or equal than min capacity commitment duration")?;
-        require(short, "Duration should be lower or equal than max capacity commitment duration")?;
+        require(
+            long,
+            "Duration should be greater or equal than min capacity commitment duration",
+        )?;
+        require(
+            short,
+            "Duration should be lower or equal than max capacity commitment duration",
+        )?;
         let units = peer.units.len() as u64;
         require(
             units >= params.min_units_per_commitment,
@@ -52,7 +61,10 @@ impl Exec<'_> {
             !call.reward_delegation_rate.is_zero(),
             "Reward delegation rate should be greater than 0",
         )?;
-        require(provider == sender, "Only provider can create capacity commitment")?;
+        require(
+            provider == sender,
+            "Only provider can create capacity commitment",
+        )?;
         let collateral_per_unit = market.collateral_per_unit()?;
         let id = commitment_id(
             block.number,
@@ -117,7 +129,10 @@ impl Exec<'_> {
             if commitment.staker.is_zero() {
                 commitment.staker = sender;
             }
-            require(commitment.staker == sender, "Only delegator can lock collateral")?;
+            require(
+                commitment.staker == sender,
+                "Only delegator can lock collateral",
+            )?;
             let collateral = commitment.collateral();
             commitment.start = epoch + 1;
             commitment.accounted = epoch;
@@ -154,12 +169,17 @@ impl Exec<'_> {
             "Capacity commitment is not in WaitDelegation status",
         )?;
         let provider = market.provider_of(market.peer(commitment.peer)?);
-        require(provider == sender, "Only provider can remove capacity commitment")?;
+        require(
+            provider == sender,
+            "Only provider can remove capacity commitment",
+        )?;
         market.commitments.remove(&call.commitment_id);
         if let Some(peer) = market.peers.get_mut(&commitment.peer) {
             peer.commitment = Bytes32::ZERO;
         }
-        self.tell(CommitmentRemoved { commitment_id: call.commitment_id })
+        self.tell(CommitmentRemoved {
+            commitment_id: call.commitment_id,
+        })
     }
 
     /// Accounts for the epochs before this one.
@@ -174,7 +194,10 @@ impl Exec<'_> {
         if before == CommitmentStatus::Active && commitment.stored != before {
             self.change_active(0, units)?;
             if status == CommitmentStatus::Failed {
-                self.tell(CommitmentFailed { commitment_id: id, failed_epoch })?;
+                self.tell(CommitmentFailed {
+                    commitment_id: id,
+                    failed_epoch,
+                })?;
             }
         }
         Ok(status)
@@ -209,7 +232,11 @@ impl Exec<'_> {
             return Ok(());
         }
         (record.proof_epoch, record.proofs) = (0, 0);
-        let total = market.counted_proofs.get(&earned).copied().unwrap_or_default();
+        let total = market
+            .counted_proofs
+            .get(&earned)
+            .copied()
+            .unwrap_or_default();
         if proofs < minimum || total == 0 {
             return Ok(());
         }
@@ -231,7 +258,11 @@ impl Exec<'_> {
                     cumulative_amount,
                 })?;
             } else {
-                self.tell(VestingUpdateItem { commitment_id: id, id: index, cumulative_amount })?;
+                self.tell(VestingUpdateItem {
+                    commitment_id: id,
+                    id: index,
+                    cumulative_amount,
+                })?;
             }
         }
         Ok(())
@@ -243,11 +274,17 @@ impl Exec<'_> {
         let market = self.market()?;
         let peer_id = market.ledger(id)?.commitment.peer;
         let provider = market.provider_of(market.peer(peer_id)?);
-        require(provider == sender, "Only provider can remove capacity commitment")?;
+        require(
+            provider == sender,
+            "Only provider can remove capacity commitment",
+        )?;
         ended(self.account(id)?)?;
         for unit_id in &call.unit_ids {
             let unit = self.market()?.unit(*unit_id)?;
-            require(unit.peer == peer_id, "Compute unit doesn't belong to capacity commitment")?;
+            require(
+                unit.peer == peer_id,
+                "Compute unit doesn't belong to capacity commitment",
+            )?;
             require(!unit.exited, "Compute unit is exited")?;
             require(unit.deal.is_zero(), "Compute unit is in deal")?;
             self.grant(id, *unit_id)?;
@@ -319,7 +356,10 @@ impl Exec<'_> {
         self.waited(id, status)?;
         let commitment = &self.market()?.ledger(id)?.commitment;
         let (peer_id, all_exited) = (commitment.peer, commitment.exited == commitment.unit_count);
-        require(all_exited, "For finish commitment all units should be exited")?;
+        require(
+            all_exited,
+            "For finish commitment all units should be exited",
+        )?;
         self.return_collateral(id)?;
         let market = self.market()?;
         market.ledger_mut(id)?.commitment.stored = CommitmentStatus::Removed;
@@ -348,7 +388,9 @@ impl Exec<'_> {
         let (sender, id) = (self.sender, call.commitment_id);
         let market = self.market()?;
         let ledger = market.commitments.get(&id);
-        let commitment = &ledger.ok_or_else(|| message("Peer doesn't exist"))?.commitment;
+        let commitment = &ledger
+            .ok_or_else(|| message("Peer doesn't exist"))?
+            .commitment;
         let staker_account = commitment.staker;
         let provider = market.provider_of(market.peer(commitment.peer)?);
         require(
@@ -361,9 +403,10 @@ impl Exec<'_> {
         let address = market.address;
         let mut ledger = market.ledger(id)?.clone();
         let epoch = Self::reward_epoch(&ledger, now);
-        let mut staker = ledger.staker.take().unwrap_or_else(|| {
-            StakerRewards::new(market.staker_slots(), epoch)
-        });
+        let mut staker = ledger
+            .staker
+            .take()
+            .unwrap_or_else(|| StakerRewards::new(market.staker_slots(), epoch));
         market.advance(&mut staker, epoch);
         let state = staker.state();
         let earned = sub(ledger.vesting.unlocked(epoch), ledger.withdrawn)?;
@@ -375,7 +418,12 @@ impl Exec<'_> {
         ledger.withdrawn = add(ledger.withdrawn, earned)?;
         ledger.staker_withdrawn = add(ledger.staker_withdrawn, from_deals)?;
         ledger.staker = Some(staker);
-        let balance = self.state.balances.get(&address).copied().unwrap_or_default();
+        let balance = self
+            .state
+            .balances
+            .get(&address)
+            .copied()
+            .unwrap_or_default();
         let market = self.market()?;
         require(
             market.reward_balance(balance) >= amount,
@@ -384,7 +432,10 @@ impl Exec<'_> {
         *market.ledger_mut(id)? = ledger;
         self.move_native(address, provider, to_provider)?;
         self.move_native(address, staker_account, to_staker)?;
-        self.tell(StateUpdated { commitment_id: id, state })?;
+        self.tell(StateUpdated {
+            commitment_id: id,
+            state,
+        })?;
         self.tell_stats(id, epoch - 1)?;
         self.tell(RewardWithdrawn {
             commitment_id: id,
@@ -438,11 +489,16 @@ impl Exec<'_> {
             let unlocked = ledger.vesting.unlocked(Self::reward_epoch(&ledger, epoch));
             (unlocked, ledger.staker.map(|staker| staker.unlocked()))
         } else {
-            (ledger.vesting.total(), ledger.staker.map(|staker| staker.total()))
+            (
+                ledger.vesting.total(),
+                ledger.staker.map(|staker| staker.total()),
+            )
         };
         Ok(Rewards {
             provider: sub(earned, ledger.withdrawn)?,
-            staker: staker.unwrap_or_default().saturating_sub(ledger.staker_withdrawn),
+            staker: staker
+                .unwrap_or_default()
+                .saturating_sub(ledger.staker_withdrawn),
         })
     }
 

@@ -48,7 +48,8 @@ impl Commitment {
     /// Collateral of all units, in wei.
     #[must_use]
     pub fn collateral(&self) -> U256 {
-        self.collateral_per_unit.saturating_mul(U256::from(self.unit_count))
+        self.collateral_per_unit
+            .saturating_mul(U256::from(self.unit_count))
     }
 
     /// Where it stands in an epoch.

@@ -7,9 +7,9 @@ use super::{
 use crate::{
     AccessType, Address, Bytes32, DealStatus, OnChainCid, PRECISION, U256,
     contract::{
-        ActivateWorker, AddProviderToAccessList, AppCidChanged,
-        ChangeProvidersAccessType, DealCreated, DealEnded, DeployDeal, DepositToDeal, Deposited,
-        Initialized, MaxPaidEpochUpdated, OwnershipTransferred, ProviderAddedToAccessList,
+        ActivateWorker, AddProviderToAccessList, AppCidChanged, ChangeProvidersAccessType,
+        DealCreated, DealEnded, DeployDeal, DepositToDeal, Deposited, Initialized,
+        MaxPaidEpochUpdated, OwnershipTransferred, ProviderAddedToAccessList,
         ProviderRemovedFromAccessList, ProvidersAccessTypeChanged, RemoveProviderFromAccessList,
         RemoveWorker, Revert, SetAppCid, WithdrawFromDeal, WithdrawRewards, Withdrawn,
         WorkerActivated, WorkerIdUpdated, WorkerRemoved, WorkerRewardWithdrawn,
@@ -46,7 +46,13 @@ pub(super) struct WorkerState {
 
 impl WorkerState {
     /// A worker that is not activated.
-    pub(super) fn new(peer: Bytes32, provider: Address, joined: u64, units: Vec<Bytes32>, rate: U256) -> Self {
+    pub(super) fn new(
+        peer: Bytes32,
+        provider: Address,
+        joined: u64,
+        units: Vec<Bytes32>,
+        rate: U256,
+    ) -> Self {
         Self {
             offchain_id: Bytes32::ZERO,
             peer,
@@ -118,7 +124,9 @@ impl Deal {
     /// The last epoch that the money lasts for.
     fn affordable(&self) -> Result<u64, Refusal> {
         let epochs = self.balance.checked_div(self.price_per_epoch()?);
-        let epochs = epochs.and_then(|epochs| u64::try_from(epochs).ok()).unwrap_or(u64::MAX);
+        let epochs = epochs
+            .and_then(|epochs| u64::try_from(epochs).ok())
+            .unwrap_or(u64::MAX);
         Ok(self.accounted.saturating_add(epochs))
     }
 
@@ -138,7 +146,10 @@ impl Deal {
 
     fn reward(&self, worker: &WorkerState) -> Result<Rewards, Refusal> {
         if worker.offchain_id.is_zero() {
-            return Ok(Rewards { provider: U256::ZERO, staker: U256::ZERO });
+            return Ok(Rewards {
+                provider: U256::ZERO,
+                staker: U256::ZERO,
+            });
         }
         let epochs = U256::from(self.paid.saturating_sub(worker.paid));
         let total = mul(self.price_per_worker()?, epochs)?;
@@ -182,7 +193,6 @@ impl Deal {
             compute_unit_ids: worker.units.clone(),
         }
     }
-
 }
 
 pub(super) fn onchain_id(number: u64) -> Bytes32 {
@@ -224,9 +234,21 @@ impl Exec<'_> {
             workers: Vec::new(),
         };
         let reserve = deal.reserve(deposited_epochs)?;
-        require(call.deposit_amount >= reserve, "Deposit amount is less than minimum required")?;
-        self.log(deal_address, OwnershipTransferred { previous_owner: nobody, new_owner: address });
-        require(!call.min_workers.is_zero(), "Config: minWorkers should be greater than 0")?;
+        require(
+            call.deposit_amount >= reserve,
+            "Deposit amount is less than minimum required",
+        )?;
+        self.log(
+            deal_address,
+            OwnershipTransferred {
+                previous_owner: nobody,
+                new_owner: address,
+            },
+        );
+        require(
+            !call.min_workers.is_zero(),
+            "Config: minWorkers should be greater than 0",
+        )?;
         require(
             call.min_workers <= call.target_workers,
             "Config: minWorkers should be less or equal to targetWorkers",
@@ -236,14 +258,25 @@ impl Exec<'_> {
             "Config: cuCountPerWorker should be greater than 0",
         )?;
         self.state.deals.insert(deal_address, deal);
-        self.log(deal_address, AppCidChanged { new_app_cid: call.app_cid });
+        self.log(
+            deal_address,
+            AppCidChanged {
+                new_app_cid: call.app_cid,
+            },
+        );
         self.log(deal_address, Initialized { version: 1 });
         let (token, amount) = (call.payment_token, call.deposit_amount);
         self.transfer_by(token, address, sender, address, amount)?;
         self.approve(token, address, deal_address, amount)?;
         self.transfer_by(token, deal_address, address, deal_address, amount)?;
         self.log(deal_address, Deposited { amount });
-        self.log(deal_address, OwnershipTransferred { previous_owner: address, new_owner: sender });
+        self.log(
+            deal_address,
+            OwnershipTransferred {
+                previous_owner: address,
+                new_owner: sender,
+            },
+        );
         self.market()?.matched.insert(deal_address, 0);
         self.tell(DealCreated {
             owner: sender,
@@ -304,7 +337,12 @@ impl Exec<'_> {
         };
         let max_paid = deal.max_paid;
         if (max_paid != 0 || before != 0) && deal.ended.is_none() {
-            self.log(address, MaxPaidEpochUpdated { max_paid_epoch: U256::from(max_paid) });
+            self.log(
+                address,
+                MaxPaidEpochUpdated {
+                    max_paid_epoch: U256::from(max_paid),
+                },
+            );
         }
         Ok(())
     }
@@ -312,7 +350,11 @@ impl Exec<'_> {
     /// Fails unless the sender is the provider or the owner of a worker's peer.
     fn may_act_for(&mut self, worker: &WorkerState) -> Result<bool, Refusal> {
         let sender = self.sender;
-        let owner = self.market()?.peers.get(&worker.peer).map(|peer| peer.owner);
+        let owner = self
+            .market()?
+            .peers
+            .get(&worker.peer)
+            .map(|peer| peer.owner);
         Ok(worker.provider == sender || owner == Some(sender))
     }
 
@@ -322,8 +364,14 @@ impl Exec<'_> {
             let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
             (number, worker.clone())
         };
-        require(self.may_act_for(&worker)?, "Only provider or peer owner can call this method")?;
-        require(!call.offchain_id.is_zero(), "Offchain worker id can't be empty")?;
+        require(
+            self.may_act_for(&worker)?,
+            "Only provider or peer owner can call this method",
+        )?;
+        require(
+            !call.offchain_id.is_zero(),
+            "Offchain worker id can't be empty",
+        )?;
         let first = worker.offchain_id.is_zero();
         let deal = self.deal(address)?;
         if first {
@@ -368,7 +416,10 @@ impl Exec<'_> {
         if add(rewards.provider, rewards.staker)?.is_zero() {
             return Ok(());
         }
-        let parts = [(worker.provider, rewards.provider), (receiver, rewards.staker)];
+        let parts = [
+            (worker.provider, rewards.provider),
+            (receiver, rewards.staker),
+        ];
         for (to, part) in parts.into_iter().filter(|(_, part)| !part.is_zero()) {
             self.transfer(token, address, to, part)?;
         }
@@ -388,7 +439,10 @@ impl Exec<'_> {
             let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
             (number, worker.clone())
         };
-        require(self.may_act_for(&worker)?, "Only provider or peer owner can call this method")?;
+        require(
+            self.may_act_for(&worker)?,
+            "Only provider or peer owner can call this method",
+        )?;
         self.pay_worker(number)?;
         self.update_max_paid()
     }
@@ -433,7 +487,12 @@ impl Exec<'_> {
         let token = deal.terms.payment_token;
         self.update_max_paid()?;
         self.transfer_by(token, address, sender, address, call.amount)?;
-        self.log(address, Deposited { amount: call.amount });
+        self.log(
+            address,
+            Deposited {
+                amount: call.amount,
+            },
+        );
         Ok(())
     }
 
@@ -443,13 +502,23 @@ impl Exec<'_> {
         let deposited_epochs = self.market()?.params().min_deal_deposited_epochs;
         let deal = self.current_deal()?;
         deal.balance = sub(deal.balance, call.amount)?;
-        let is_over = deal.ended.is_some_and(|ended| epoch > ended.saturating_add(deposited_epochs));
+        let is_over = deal
+            .ended
+            .is_some_and(|ended| epoch > ended.saturating_add(deposited_epochs));
         let covered = deal.balance >= deal.reserve(deposited_epochs)?;
-        require(is_over || covered, "Free balance needs to cover minDealDepositedEpochs")?;
+        require(
+            is_over || covered,
+            "Free balance needs to cover minDealDepositedEpochs",
+        )?;
         let token = deal.terms.payment_token;
         self.update_max_paid()?;
         self.transfer(token, address, sender, call.amount)?;
-        self.log(address, Withdrawn { amount: call.amount });
+        self.log(
+            address,
+            Withdrawn {
+                amount: call.amount,
+            },
+        );
         Ok(())
     }
 
@@ -464,10 +533,20 @@ impl Exec<'_> {
         if deal.max_paid >= epoch {
             deal.account(epoch)?;
             deal.max_paid = epoch;
-            self.log(address, MaxPaidEpochUpdated { max_paid_epoch: U256::from(epoch) });
+            self.log(
+                address,
+                MaxPaidEpochUpdated {
+                    max_paid_epoch: U256::from(epoch),
+                },
+            );
         }
         self.deal(address)?.ended = Some(epoch);
-        self.log(address, DealEnded { ended_epoch: U256::from(epoch) });
+        self.log(
+            address,
+            DealEnded {
+                ended_epoch: U256::from(epoch),
+            },
+        );
         Ok(())
     }
 
@@ -475,7 +554,12 @@ impl Exec<'_> {
         self.only_deal_owner()?;
         let address = self.this;
         self.deal(address)?.app_cid = call.app_cid;
-        self.log(address, AppCidChanged { new_app_cid: call.app_cid });
+        self.log(
+            address,
+            AppCidChanged {
+                new_app_cid: call.app_cid,
+            },
+        );
         Ok(())
     }
 
@@ -487,24 +571,46 @@ impl Exec<'_> {
         self.list_provider(address, call.provider)
     }
 
-    pub(super) fn remove_provider(&mut self, call: &RemoveProviderFromAccessList) -> Result<(), Refusal> {
+    pub(super) fn remove_provider(
+        &mut self,
+        call: &RemoveProviderFromAccessList,
+    ) -> Result<(), Refusal> {
         self.only_deal_owner()?;
         let address = self.this;
         let deal = self.deal(address)?;
-        require(deal.access_type != AccessType::None, "Config: access type is NONE")?;
+        require(
+            deal.access_type != AccessType::None,
+            "Config: access type is NONE",
+        )?;
         deal.access_list.retain(|listed| *listed != call.provider);
-        self.log(address, ProviderRemovedFromAccessList { provider: call.provider });
+        self.log(
+            address,
+            ProviderRemovedFromAccessList {
+                provider: call.provider,
+            },
+        );
         Ok(())
     }
 
-    pub(super) fn change_access(&mut self, call: &ChangeProvidersAccessType) -> Result<(), Refusal> {
+    pub(super) fn change_access(
+        &mut self,
+        call: &ChangeProvidersAccessType,
+    ) -> Result<(), Refusal> {
         self.only_deal_owner()?;
         let address = self.this;
         let deal = self.deal(address)?;
-        require(deal.access_type != call.access_type, "Config: access type is already set")?;
+        require(
+            deal.access_type != call.access_type,
+            "Config: access type is already set",
+        )?;
         deal.access_type = call.access_type;
         deal.access_list.clear();
-        self.log(address, ProvidersAccessTypeChanged { new_access_type: call.access_type });
+        self.log(
+            address,
+            ProvidersAccessTypeChanged {
+                new_access_type: call.access_type,
+            },
+        );
         Ok(())
     }
 
@@ -535,7 +641,10 @@ mod tests {
     fn deal() -> Deal {
         Deal {
             owner: Address::ZERO,
-            app_cid: OnChainCid { prefixes: [0; 4], hash: Bytes32::ZERO },
+            app_cid: OnChainCid {
+                prefixes: [0; 4],
+                hash: Bytes32::ZERO,
+            },
             terms: Terms {
                 payment_token: Address::ZERO,
                 min_workers: U256::ONE,
@@ -570,8 +679,14 @@ mod tests {
         };
         assert_eq!(status(&deal, 5), (DealStatus::Active, U256::from(100)));
         assert_eq!(status(&deal, 7), (DealStatus::SmallBalance, U256::from(60)));
-        assert_eq!(status(&deal, 10), (DealStatus::InsufficientFunds, U256::ZERO));
-        assert_eq!(status(&deal, 1_000), (DealStatus::InsufficientFunds, U256::ZERO));
+        assert_eq!(
+            status(&deal, 10),
+            (DealStatus::InsufficientFunds, U256::ZERO)
+        );
+        assert_eq!(
+            status(&deal, 1_000),
+            (DealStatus::InsufficientFunds, U256::ZERO)
+        );
         deal.account(20).unwrap();
         assert_eq!(deal.paid, 5);
     }

@@ -246,12 +246,19 @@ fn is_payable(selector: [u8; 4]) -> bool {
 impl Exec<'_> {
     /// Runs a call of [`Exec::this`].
     pub(super) fn dispatch(&mut self, input: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let is_market = self.state.market.as_ref().is_some_and(|market| market.address == self.this);
+        let is_market = self
+            .state
+            .market
+            .as_ref()
+            .is_some_and(|market| market.address == self.this);
         let (table, unknown) = if is_market {
             if input.is_empty() {
                 return Ok(Vec::new());
             }
-            (&MARKET, super::exec::message("Diamond: Function does not exist"))
+            (
+                &MARKET,
+                super::exec::message("Diamond: Function does not exist"),
+            )
         } else if self.state.deals.contains_key(&self.this) {
             (&DEAL, Refusal::Silent)
         } else if self.state.tokens.contains_key(&self.this) {
@@ -272,7 +279,9 @@ impl Exec<'_> {
         }
         match (table.get(&selector), contract::function(selector)) {
             (Some(handler), _) => handler(self, input),
-            (None, Some(listed)) => Err(Refusal::NotSimulated { signature: listed.signature }),
+            (None, Some(listed)) => Err(Refusal::NotSimulated {
+                signature: listed.signature,
+            }),
             (None, None) => Err(unknown),
         }
     }

@@ -51,11 +51,19 @@ pub(super) fn message(text: &str) -> Refusal {
 }
 
 pub(super) fn require(condition: bool, text: &str) -> Result<(), Refusal> {
-    if condition { Ok(()) } else { Err(message(text)) }
+    if condition {
+        Ok(())
+    } else {
+        Err(message(text))
+    }
 }
 
 pub(super) fn require_silently(condition: bool) -> Result<(), Refusal> {
-    if condition { Ok(()) } else { Err(Refusal::Silent) }
+    if condition {
+        Ok(())
+    } else {
+        Err(Refusal::Silent)
+    }
 }
 
 /// The compiler's checks of arithmetic.
@@ -79,11 +87,13 @@ pub(super) fn mul(left: U256, right: U256) -> Result<U256, Refusal> {
 
 /// `amount · numerator / denominator`, rounded down.
 pub(super) fn share(amount: U256, numerator: U256, denominator: U256) -> Result<U256, Refusal> {
-    mul(amount, numerator)?.checked_div(denominator).ok_or_else(|| {
-        Refusal::Revert(Revert::Panic {
-            code: U256::from(0x12),
+    mul(amount, numerator)?
+        .checked_div(denominator)
+        .ok_or_else(|| {
+            Refusal::Revert(Revert::Panic {
+                code: U256::from(0x12),
+            })
         })
-    })
 }
 
 /// Everything that is kept.
@@ -138,7 +148,12 @@ impl Exec<'_> {
     }
 
     /// Moves native tokens.
-    pub(super) fn move_native(&mut self, from: Address, to: Address, amount: U256) -> Result<(), Refusal> {
+    pub(super) fn move_native(
+        &mut self,
+        from: Address,
+        to: Address,
+        amount: U256,
+    ) -> Result<(), Refusal> {
         let balance = self.state.balances.entry(from).or_default();
         let rest = balance.checked_sub(amount).ok_or(Refusal::Funds {
             account: from,

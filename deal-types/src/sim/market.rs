@@ -215,15 +215,21 @@ impl Market {
     }
 
     pub(super) fn peer(&self, peer: Bytes32) -> Result<&Peer, Refusal> {
-        self.peers.get(&peer).ok_or_else(|| message("Peer doesn't exist"))
+        self.peers
+            .get(&peer)
+            .ok_or_else(|| message("Peer doesn't exist"))
     }
 
     pub(super) fn unit(&self, unit: Bytes32) -> Result<&Unit, Refusal> {
-        self.units.get(&unit).ok_or_else(|| message("Compute unit doesn't exist"))
+        self.units
+            .get(&unit)
+            .ok_or_else(|| message("Compute unit doesn't exist"))
     }
 
     pub(super) fn unit_mut(&mut self, unit: Bytes32) -> Result<&mut Unit, Refusal> {
-        self.units.get_mut(&unit).ok_or_else(|| message("Compute unit doesn't exist"))
+        self.units
+            .get_mut(&unit)
+            .ok_or_else(|| message("Compute unit doesn't exist"))
     }
 
     pub(super) fn ledger(&self, commitment: Bytes32) -> Result<&Ledger, Refusal> {
@@ -231,7 +237,9 @@ impl Market {
     }
 
     pub(super) fn ledger_mut(&mut self, commitment: Bytes32) -> Result<&mut Ledger, Refusal> {
-        self.commitments.get_mut(&commitment).ok_or_else(no_commitment)
+        self.commitments
+            .get_mut(&commitment)
+            .ok_or_else(no_commitment)
     }
 
     /// Advances a staker's rewards to an epoch, with the mean price of the epochs between.
@@ -254,7 +262,9 @@ impl Market {
     /// Parts in which rewards from deals unlock.
     pub(super) fn staker_slots(&self) -> u64 {
         let params = self.params();
-        params.vesting_period_duration.saturating_mul(params.vesting_period_count)
+        params
+            .vesting_period_duration
+            .saturating_mul(params.vesting_period_count)
     }
 
     /// Native tokens that are there for rewards.
@@ -275,32 +285,49 @@ pub(super) fn ratio(amount: U256, rate: U256) -> Result<U256, Refusal> {
 impl Exec<'_> {
     fn only_owner(&mut self) -> Result<(), Refusal> {
         let sender = self.sender;
-        require(self.market()?.owner == sender, "LibDiamond: Must be contract owner")
+        require(
+            self.market()?.owner == sender,
+            "LibDiamond: Must be contract owner",
+        )
     }
 
-    pub(super) fn add_payment_token(&mut self, call: &AddPaymentTokenToWhitelist) -> Result<(), Refusal> {
+    pub(super) fn add_payment_token(
+        &mut self,
+        call: &AddPaymentTokenToWhitelist,
+    ) -> Result<(), Refusal> {
         self.only_owner()?;
         require(!call.token.is_zero(), "Zero token address is not allowed")?;
         self.market()?.payment_tokens.insert(call.token);
-        self.tell(PaymentTokenAddedToWhitelist { payment_token: call.token })
+        self.tell(PaymentTokenAddedToWhitelist {
+            payment_token: call.token,
+        })
     }
 
-    pub(super) fn remove_payment_token(&mut self, call: &RemovePaymentTokenFromWhitelist) -> Result<(), Refusal> {
+    pub(super) fn remove_payment_token(
+        &mut self,
+        call: &RemovePaymentTokenFromWhitelist,
+    ) -> Result<(), Refusal> {
         self.only_owner()?;
         self.market()?.payment_tokens.remove(&call.token);
-        self.tell(PaymentTokenRemovedFromWhitelist { payment_token: call.token })
+        self.tell(PaymentTokenRemovedFromWhitelist {
+            payment_token: call.token,
+        })
     }
 
     pub(super) fn grant_access(&mut self, call: &GrantAccess) -> Result<(), Refusal> {
         self.only_owner()?;
         self.market()?.approved.insert(call.account);
-        self.tell(WhitelistAccessGranted { account: call.account })
+        self.tell(WhitelistAccessGranted {
+            account: call.account,
+        })
     }
 
     pub(super) fn revoke_access(&mut self, call: &RevokeAccess) -> Result<(), Refusal> {
         self.only_owner()?;
         self.market()?.approved.remove(&call.account);
-        self.tell(WhitelistAccessRevoked { account: call.account })
+        self.tell(WhitelistAccessRevoked {
+            account: call.account,
+        })
     }
 
     pub(super) fn set_difficulty(&mut self, call: &SetDifficulty) -> Result<(), Refusal> {
@@ -308,14 +335,19 @@ impl Exec<'_> {
         let epoch = self.epoch()?;
         let market = self.market()?;
         market.difficulty = (market.difficulty(epoch), call.difficulty, epoch);
-        self.tell(DifficultyUpdated { difficulty: call.difficulty })
+        self.tell(DifficultyUpdated {
+            difficulty: call.difficulty,
+        })
     }
 
     pub(super) fn set_flt_price(&mut self, call: &SetFltPrice) -> Result<(), Refusal> {
         let (sender, timestamp) = (self.sender, self.block.timestamp);
         let epoch = self.epoch()?;
         let market = self.market()?;
-        require(market.genesis.oracle == sender, "Only oracle can set FLT price")?;
+        require(
+            market.genesis.oracle == sender,
+            "Only oracle can set FLT price",
+        )?;
         require(!call.flt_price.is_zero(), "FLT price should be positive")?;
         let period = market.params().flt_price_update_period;
         let since = timestamp - market.init_timestamp;
@@ -324,14 +356,19 @@ impl Exec<'_> {
         let from = market.init_timestamp.saturating_add(since);
         market.prices.set(from, call.flt_price);
         market.adapt_pool(epoch)?;
-        self.tell(FltPriceUpdated { new_value: call.flt_price })
+        self.tell(FltPriceUpdated {
+            new_value: call.flt_price,
+        })
     }
 
     /// One unit more or less that has to prove.
     pub(super) fn change_active(&mut self, more: u64, less: u64) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let market = self.market()?;
-        market.active_units = market.active_units.saturating_add(more).saturating_sub(less);
+        market.active_units = market
+            .active_units
+            .saturating_add(more)
+            .saturating_sub(less);
         market.adapt_pool(epoch)
     }
 

@@ -22,7 +22,10 @@ impl Exec<'_> {
         let wait = market.params().min_deal_rematching_epochs;
         let last = market.matched.get(&address).copied();
         require(last.is_some(), "Matcher: deal is not registered")?;
-        require(self.deal(address)?.owner == sender, "Matcher: sender is not deal owner")?;
+        require(
+            self.deal(address)?.owner == sender,
+            "Matcher: sender is not deal owner",
+        )?;
         let last = last.unwrap_or_default();
         require(
             last == 0 || epoch > last.saturating_add(wait),
@@ -51,7 +54,11 @@ impl Exec<'_> {
                 };
                 let deal = self.deal(address)?;
                 let provider = candidate.provider;
-                let of_provider = deal.workers.iter().map(|(_, worker)| worker).filter(|worker| worker.provider == provider);
+                let of_provider = deal
+                    .workers
+                    .iter()
+                    .map(|(_, worker)| worker)
+                    .filter(|worker| worker.provider == provider);
                 if U256::from(of_provider.count()) >= deal.terms.max_workers_per_provider {
                     break;
                 }
@@ -62,7 +69,10 @@ impl Exec<'_> {
         let deal = self.deal(address)?;
         let workers = U256::from(deal.workers.len());
         if workers < deal.terms.min_workers {
-            return Err(Revert::MinWorkersNotMatched { matched: deal.terms.min_workers }.into());
+            return Err(Revert::MinWorkersNotMatched {
+                matched: deal.terms.min_workers,
+            }
+            .into());
         }
         if matched {
             self.market()?.matched.insert(address, epoch);
@@ -80,7 +90,10 @@ impl Exec<'_> {
         Ok(deal.allows(offer.provider)
             && terms.price >= offer.min_price
             && terms.payment_token == offer.payment_token
-            && terms.effectors.iter().all(|effector| offer.effectors.contains(effector))
+            && terms
+                .effectors
+                .iter()
+                .all(|effector| offer.effectors.contains(effector))
             && versions.contains(&terms.protocol_version))
     }
 
@@ -117,7 +130,12 @@ impl Exec<'_> {
             provider: market.provider_of(peer),
             commitment: peer.commitment,
         };
-        if self.deal(address)?.workers.iter().any(|(_, worker)| worker.peer == peer_id) {
+        if self
+            .deal(address)?
+            .workers
+            .iter()
+            .any(|(_, worker)| worker.peer == peer_id)
+        {
             return Ok(None);
         }
         let active = !candidate.commitment.is_zero()
@@ -125,7 +143,12 @@ impl Exec<'_> {
         Ok((active || !committed_only).then_some(candidate))
     }
 
-    fn join(&mut self, address: Address, group: &[Bytes32], candidate: &Candidate) -> Result<(), Refusal> {
+    fn join(
+        &mut self,
+        address: Address,
+        group: &[Bytes32],
+        candidate: &Candidate,
+    ) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let mut rate = U256::ZERO;
         let committed = !candidate.commitment.is_zero();
@@ -139,7 +162,13 @@ impl Exec<'_> {
         market.workers += 1;
         let number = market.workers;
         let worker = onchain_id(number);
-        let state = WorkerState::new(candidate.peer, candidate.provider, epoch, group.to_vec(), rate);
+        let state = WorkerState::new(
+            candidate.peer,
+            candidate.provider,
+            epoch,
+            group.to_vec(),
+            rate,
+        );
         let deal = self.deal(address)?;
         let app_cid = deal.app_cid;
         deal.workers.push((number, state));
@@ -147,7 +176,13 @@ impl Exec<'_> {
             let unit = self.market()?.unit_mut(*unit)?;
             (unit.deal, unit.worker) = (address, worker);
         }
-        self.log(address, WorkerJoined { peer_id: candidate.peer, onchain_id: worker });
+        self.log(
+            address,
+            WorkerJoined {
+                peer_id: candidate.peer,
+                onchain_id: worker,
+            },
+        );
         self.tell(ComputeUnitsMatched {
             peer_id: candidate.peer,
             deal: address,
@@ -166,12 +201,20 @@ impl Exec<'_> {
         let mut staker = kept.unwrap_or_else(|| StakerRewards::new(slots, epoch));
         market.advance(&mut staker, epoch);
         let state = staker.state();
-        self.tell(StateUpdated { commitment_id: id, state })?;
+        self.tell(StateUpdated {
+            commitment_id: id,
+            state,
+        })?;
         Ok(staker)
     }
 
     /// Takes a unit out of its commitment for a deal; tells the staker's part.
-    fn move_to_deal(&mut self, address: Address, id: Bytes32, unit: Bytes32) -> Result<U256, Refusal> {
+    fn move_to_deal(
+        &mut self,
+        address: Address,
+        id: Bytes32,
+        unit: Bytes32,
+    ) -> Result<U256, Refusal> {
         let epoch = self.epoch()?;
         let price = self.deal(address)?.terms.price;
         let status = self.account(id)?;
@@ -199,12 +242,20 @@ impl Exec<'_> {
         })?;
         self.change_active(0, 1)?;
         self.tell_stats(id, epoch - 1)?;
-        self.tell(UnitDeactivated { commitment_id: id, unit_id: unit })?;
+        self.tell(UnitDeactivated {
+            commitment_id: id,
+            unit_id: unit,
+        })?;
         Ok(rate)
     }
 
     /// Returns the units of a worker that was removed.
-    pub(super) fn release(&mut self, address: Address, onchain: Bytes32, worker: &WorkerState) -> Result<(), Refusal> {
+    pub(super) fn release(
+        &mut self,
+        address: Address,
+        onchain: Bytes32,
+        worker: &WorkerState,
+    ) -> Result<(), Refusal> {
         for unit_id in &worker.units {
             let unit = self.market()?.unit_mut(*unit_id)?;
             (unit.deal, unit.worker) = (Address::ZERO, Bytes32::ZERO);
@@ -222,7 +273,12 @@ impl Exec<'_> {
         })
     }
 
-    fn return_unit(&mut self, address: Address, id: Bytes32, unit_id: Bytes32) -> Result<(), Refusal> {
+    fn return_unit(
+        &mut self,
+        address: Address,
+        id: Bytes32,
+        unit_id: Bytes32,
+    ) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let price = self.deal(address)?.terms.price;
         let start = epoch + 1;

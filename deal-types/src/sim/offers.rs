@@ -23,7 +23,9 @@ impl Exec<'_> {
         require(!call.name.is_empty(), "Name should be not empty")?;
         let sender = self.sender;
         let providers = &mut self.market()?.providers;
-        let unit_count = providers.get(&sender).map_or(0, |provider| provider.unit_count);
+        let unit_count = providers
+            .get(&sender)
+            .map_or(0, |provider| provider.unit_count);
         providers.insert(
             sender,
             Provider {
@@ -45,21 +47,39 @@ impl Exec<'_> {
         require(allowed, "Payment token is not allowed")
     }
 
-    pub(super) fn register_offer(&mut self, call: &RegisterMarketOffer) -> Result<Bytes32, Refusal> {
+    pub(super) fn register_offer(
+        &mut self,
+        call: &RegisterMarketOffer,
+    ) -> Result<Bytes32, Refusal> {
         let (sender, block) = (self.sender, self.block);
         let id = offer_id(sender, block.number, self.input);
         let market = self.market()?;
-        require(market.providers.contains_key(&sender), "Provider doesn't exist")?;
+        require(
+            market.providers.contains_key(&sender),
+            "Provider doesn't exist",
+        )?;
         let params = market.params();
-        let versions = (U256::from(params.min_protocol_version), U256::from(params.max_protocol_version));
+        let versions = (
+            U256::from(params.min_protocol_version),
+            U256::from(params.max_protocol_version),
+        );
         require(
             !call.min_price_per_cu_per_epoch.is_zero(),
             "Min price per cu per epoch should be greater than 0",
         )?;
         self.check_token(call.payment_token)?;
-        require(call.min_protocol_version >= versions.0, "Min protocol version too small")?;
-        require(call.max_protocol_version <= versions.1, "Max protocol version too big")?;
-        require(call.min_protocol_version <= call.max_protocol_version, "Wrong protocol versions")?;
+        require(
+            call.min_protocol_version >= versions.0,
+            "Min protocol version too small",
+        )?;
+        require(
+            call.max_protocol_version <= versions.1,
+            "Max protocol version too big",
+        )?;
+        require(
+            call.min_protocol_version <= call.max_protocol_version,
+            "Wrong protocol versions",
+        )?;
         let market = self.market()?;
         require(!market.offers.contains_key(&id), "Offer already exists")?;
         let mut effectors = Vec::<OnChainCid>::new();
@@ -130,7 +150,10 @@ impl Exec<'_> {
         let provider = market.provider_of(market.peer(peer_id)?);
         if let Some(provider) = market.providers.get_mut(&provider) {
             provider.unit_count = provider.unit_count.saturating_add(units.len() as u64);
-            require(provider.unit_count <= limit, "Exceeded max CU number per Provider")?;
+            require(
+                provider.unit_count <= limit,
+                "Exceeded max CU number per Provider",
+            )?;
         }
         for unit_id in units {
             require(!unit_id.is_zero(), "Unit id should be not empty")?;
@@ -151,7 +174,10 @@ impl Exec<'_> {
             if let Some(peer) = market.peers.get_mut(&peer_id) {
                 peer.units.push(*unit_id);
             }
-            self.tell(ComputeUnitCreated { peer_id, unit_id: *unit_id })?;
+            self.tell(ComputeUnitCreated {
+                peer_id,
+                unit_id: *unit_id,
+            })?;
         }
         Ok(())
     }
@@ -212,7 +238,10 @@ impl Exec<'_> {
     pub(super) fn remove_compute_peer(&mut self, call: &RemoveComputePeer) -> Result<(), Refusal> {
         let offer_id = self.own_free_peer(call.peer_id, "Only owner can change offer")?;
         let market = self.market()?;
-        require(market.peer(call.peer_id)?.units.is_empty(), "Peer has compute units")?;
+        require(
+            market.peer(call.peer_id)?.units.is_empty(),
+            "Peer has compute units",
+        )?;
         market.peers.remove(&call.peer_id);
         if let Some(offer) = market.offers.get_mut(&offer_id) {
             offer.peer_count = offer.peer_count.saturating_sub(1);
@@ -227,13 +256,21 @@ impl Exec<'_> {
         let peers = self.own_offer(call.offer_id)?.peer_count;
         require(peers == 0, "Offer has compute peers")?;
         self.market()?.offers.remove(&call.offer_id);
-        self.tell(MarketOfferRemoved { offer_id: call.offer_id })
+        self.tell(MarketOfferRemoved {
+            offer_id: call.offer_id,
+        })
     }
 
-    pub(super) fn change_price(&mut self, call: &ChangeMinPricePerCuPerEpoch) -> Result<(), Refusal> {
+    pub(super) fn change_price(
+        &mut self,
+        call: &ChangeMinPricePerCuPerEpoch,
+    ) -> Result<(), Refusal> {
         let price = call.min_price_per_cu_per_epoch;
         let offer = self.own_offer(call.offer_id)?;
-        require(!price.is_zero(), "Min price per CU per epoch should be greater than 0")?;
+        require(
+            !price.is_zero(),
+            "Min price per CU per epoch should be greater than 0",
+        )?;
         offer.min_price = price;
         self.tell(MinPricePerCuPerEpochUpdated {
             offer_id: call.offer_id,
@@ -241,7 +278,10 @@ impl Exec<'_> {
         })
     }
 
-    pub(super) fn change_payment_token(&mut self, call: &ChangePaymentToken) -> Result<(), Refusal> {
+    pub(super) fn change_payment_token(
+        &mut self,
+        call: &ChangePaymentToken,
+    ) -> Result<(), Refusal> {
         self.own_offer(call.offer_id)?;
         self.check_token(call.payment_token)?;
         self.own_offer(call.offer_id)?.payment_token = call.payment_token;
@@ -254,7 +294,10 @@ impl Exec<'_> {
     pub(super) fn add_effectors(&mut self, call: &AddEffector) -> Result<(), Refusal> {
         for effector in &call.effectors {
             let offer = self.own_offer(call.offer_id)?;
-            require(!offer.effectors.contains(effector), "Effector already exists")?;
+            require(
+                !offer.effectors.contains(effector),
+                "Effector already exists",
+            )?;
             offer.effectors.push(*effector);
             self.tell(EffectorAdded {
                 offer_id: call.offer_id,

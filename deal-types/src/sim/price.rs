@@ -27,7 +27,10 @@ impl PriceHistory {
     }
 
     pub(super) fn current(&self) -> U256 {
-        self.changes.last().map(|change| change.1).unwrap_or_default()
+        self.changes
+            .last()
+            .map(|change| change.1)
+            .unwrap_or_default()
     }
 
     pub(super) fn set(&mut self, timestamp: u64, price: U256) {

@@ -19,8 +19,14 @@ impl Exec<'_> {
     pub(super) fn submit_proofs(&mut self, call: &SubmitProofs) -> Result<(), Refusal> {
         let count = call.unit_ids.len();
         require(count > 0, "No proofs given")?;
-        require(call.local_unit_nonces.len() == count, "Invalid local nonces number")?;
-        require(call.result_hashes.len() == count, "Invalid result hashes number")?;
+        require(
+            call.local_unit_nonces.len() == count,
+            "Invalid local nonces number",
+        )?;
+        require(
+            call.result_hashes.len() == count,
+            "Invalid result hashes number",
+        )?;
         let rest = call.local_unit_nonces.iter().zip(&call.result_hashes);
         for (unit, (nonce, hash)) in call.unit_ids.iter().zip(rest) {
             self.accept(*unit, *nonce, *hash)?;
@@ -30,13 +36,21 @@ impl Exec<'_> {
 
     /// `claimed` is the hash that the prover tells. It is not compared with the computed one, but
     /// goes into the next nonce.
-    fn accept(&mut self, unit_id: Bytes32, nonce: Bytes32, claimed: Bytes32) -> Result<(), Refusal> {
+    fn accept(
+        &mut self,
+        unit_id: Bytes32,
+        nonce: Bytes32,
+        claimed: Bytes32,
+    ) -> Result<(), Refusal> {
         let (sender, block) = (self.sender, self.block);
         let epoch = self.epoch()?;
         let market = self.market()?;
         let unit = market.unit(unit_id)?.clone();
         let peer = market.peer(unit.peer)?;
-        require(peer.owner == sender, "Only compute peer owner can submit proof")?;
+        require(
+            peer.owner == sender,
+            "Only compute peer owner can submit proof",
+        )?;
         let id = peer.commitment;
         if id.is_zero() {
             return Err(no_commitment_on_unit());
@@ -63,7 +77,10 @@ impl Exec<'_> {
             return Err(message("Proof is already submitted for this unit"));
         }
         let hash = market.genesis.verifier.hash(key, nonce);
-        require(hash <= market.difficulty(epoch), "Proof is bigger than difficulty")?;
+        require(
+            hash <= market.difficulty(epoch),
+            "Proof is bigger than difficulty",
+        )?;
         market.set_next_nonce(
             epoch,
             next_global_nonce(global, block.previous_hash, unit_id, nonce, claimed),
@@ -100,7 +117,14 @@ impl Exec<'_> {
             .into_iter()
             .map(|id| {
                 let unit = market.unit(id)?;
-                Ok((id, if unit.proof_epoch == epoch { unit.proofs } else { 0 }))
+                Ok((
+                    id,
+                    if unit.proof_epoch == epoch {
+                        unit.proofs
+                    } else {
+                        0
+                    },
+                ))
             })
             .collect()
     }

@@ -18,7 +18,9 @@ impl StakerRewards {
     #[must_use]
     pub fn new(slots: u64, epoch: u64) -> Self {
         // Vesting is a matter of months; a chain with more slots could not compute either.
-        let slots = usize::try_from(slots).unwrap_or(usize::MAX).clamp(1, MAX_SLOTS);
+        let slots = usize::try_from(slots)
+            .unwrap_or(usize::MAX)
+            .clamp(1, MAX_SLOTS);
         Self {
             slots: vec![U256::ZERO; slots].into(),
             unlocked: U256::ZERO,

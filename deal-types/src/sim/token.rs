@@ -42,7 +42,9 @@ impl Token {
 
     fn debit(&mut self, account: Address, amount: U256) -> Result<(), Refusal> {
         let balance = self.balances.entry(account).or_default();
-        *balance = balance.checked_sub(amount).ok_or_else(|| message("Insufficient balance"))?;
+        *balance = balance
+            .checked_sub(amount)
+            .ok_or_else(|| message("Insufficient balance"))?;
         Ok(())
     }
 }
@@ -53,17 +55,39 @@ impl Exec<'_> {
     }
 
     /// Wraps the native tokens that came with the call.
-    pub(super) fn wrap(&mut self, token: Address, owner: Address, amount: U256) -> Result<(), Refusal> {
+    pub(super) fn wrap(
+        &mut self,
+        token: Address,
+        owner: Address,
+        amount: U256,
+    ) -> Result<(), Refusal> {
         self.token(token)?.credit(owner, amount);
-        self.log(token, Deposit { dst: owner, wad: amount });
+        self.log(
+            token,
+            Deposit {
+                dst: owner,
+                wad: amount,
+            },
+        );
         Ok(())
     }
 
     /// Turns wrapped tokens back.
-    pub(super) fn unwrap(&mut self, token: Address, owner: Address, amount: U256) -> Result<(), Refusal> {
+    pub(super) fn unwrap(
+        &mut self,
+        token: Address,
+        owner: Address,
+        amount: U256,
+    ) -> Result<(), Refusal> {
         self.token(token)?.debit(owner, amount)?;
         self.move_native(token, owner, amount)?;
-        self.log(token, Withdrawal { src: owner, wad: amount });
+        self.log(
+            token,
+            Withdrawal {
+                src: owner,
+                wad: amount,
+            },
+        );
         Ok(())
     }
 
@@ -74,8 +98,17 @@ impl Exec<'_> {
         spender: Address,
         value: U256,
     ) -> Result<(), Refusal> {
-        self.token(token)?.allowances.insert((owner, spender), value);
-        self.log(token, Approval { owner, spender, value });
+        self.token(token)?
+            .allowances
+            .insert((owner, spender), value);
+        self.log(
+            token,
+            Approval {
+                owner,
+                spender,
+                value,
+            },
+        );
         Ok(())
     }
 
@@ -107,7 +140,9 @@ impl Exec<'_> {
         require(state.balance(from) >= value, "Insufficient balance")?;
         let allowance = state.allowance(from, spender);
         if from != spender && allowance != U256::MAX {
-            let rest = allowance.checked_sub(value).ok_or_else(|| message("Insufficient allowance"))?;
+            let rest = allowance
+                .checked_sub(value)
+                .ok_or_else(|| message("Insufficient allowance"))?;
             state.allowances.insert((from, spender), rest);
         }
         self.transfer(token, from, to, value)

@@ -31,18 +31,31 @@ pub struct Vesting {
 impl Vesting {
     /// Adds a reward that was earned up to the epoch `earned`: `count` equal parts, the first in the
     /// next epoch that `period` divides.
-    pub fn add(&mut self, reward: U256, earned: u64, period: u64, count: u64) -> Vec<VestingChange> {
+    pub fn add(
+        &mut self,
+        reward: U256,
+        earned: u64,
+        period: u64,
+        count: u64,
+    ) -> Vec<VestingChange> {
         let mut changes = Vec::new();
         let part = reward.checked_div(U256::from(count)).unwrap_or_default();
         if part.is_zero() {
             return changes;
         }
-        let start = earned.checked_div(period).unwrap_or(earned).saturating_add(1);
+        let start = earned
+            .checked_div(period)
+            .unwrap_or(earned)
+            .saturating_add(1);
         let mut sum = U256::ZERO;
         // Rewards come in order, so only the last items can be those of later epochs.
         let mut index = self.items.len();
         let first = start.saturating_mul(period);
-        while index.checked_sub(1).and_then(|at| self.items.get(at)).is_some_and(|item| item.epoch >= first) {
+        while index
+            .checked_sub(1)
+            .and_then(|at| self.items.get(at))
+            .is_some_and(|item| item.epoch >= first)
+        {
             index -= 1;
         }
         let mut before = index
@@ -67,7 +80,11 @@ impl Vesting {
                 }
             };
             before = item.cumulative;
-            changes.push(VestingChange { index, is_new, item });
+            changes.push(VestingChange {
+                index,
+                is_new,
+                item,
+            });
             index += 1;
         }
         changes

@@ -105,15 +105,27 @@ impl Replay {
                 value: amount(&recorded.value)?,
             },
         );
-        let status = if receipt.outcome.is_ok() { "0x1" } else { "0x0" };
+        let status = if receipt.outcome.is_ok() {
+            "0x1"
+        } else {
+            "0x0"
+        };
         if status != recorded.status {
-            return Err(format!("{:?} where status {}", receipt.outcome, recorded.status));
+            return Err(format!(
+                "{:?} where status {}",
+                receipt.outcome, recorded.status
+            ));
         }
         let created = recorded.creates.as_deref().map(address).transpose()?;
         expect("created", receipt.created, created)?;
         self.created.extend(created);
-        let names: Vec<String> = receipt.logs.iter().map(|log| log.event.signature()).collect();
-        expect("number of logs", names.len(), recorded.logs.len()).map_err(|e| format!("{e}: {names:?}"))?;
+        let names: Vec<String> = receipt
+            .logs
+            .iter()
+            .map(|log| log.event.signature())
+            .collect();
+        expect("number of logs", names.len(), recorded.logs.len())
+            .map_err(|e| format!("{e}: {names:?}"))?;
         for (log, expected) in receipt.logs.iter().zip(&recorded.logs) {
             expect("address", log.address, address(&expected.address)?)?;
             let expected = LogData {
@@ -146,7 +158,10 @@ impl Replay {
                 min_duration: params.min_duration,
                 min_deal_deposited_epochs: params.min_deal_deposited_epochs,
                 min_deal_rematching_epochs: params.min_deal_rematching_epochs,
-                init_reward_pool: params.init_reward_pool.parse().map_err(|_| "initRewardPool")?,
+                init_reward_pool: params
+                    .init_reward_pool
+                    .parse()
+                    .map_err(|_| "initRewardPool")?,
                 ..Params::default()
             },
             deal_implementation,
@@ -166,13 +181,15 @@ impl Replay {
 
 /// The last cut in the constructor's log.
 fn facets(recorded: &Recorded) -> Result<Vec<FacetCut>, String> {
-    let cut = |log: &super::chain::Log| DiamondCut::decode(&log.topics, &unhex(&log.data).ok()?).ok();
+    let cut =
+        |log: &super::chain::Log| DiamondCut::decode(&log.topics, &unhex(&log.data).ok()?).ok();
     let cut = recorded.logs.iter().rev().find_map(cut);
     Ok(cut.ok_or("no functions in the market's log")?.diamond_cut)
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error: deal_types::ParseError| error.to_string())
+    text.parse()
+        .map_err(|error: deal_types::ParseError| error.to_string())
 }
 
 fn amount(text: &str) -> Result<U256, String> {
