@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{Chain, ChainError, ChainLog, Head, LogFilter, MAX_LOGS, MinedTransaction, Order};
 use crate::{
-    Address, Bytes32, U256,
+    Address, Bytes32,
     contract::Revert,
     keccak256_of,
     sim::{Block, Genesis, MarketSim, Refusal, Target, Transaction},
@@ -360,7 +360,7 @@ mod tests {
         ChainEvent, ChainExt, FollowError, Follower, FollowerConfig, TransactionState,
     };
     use crate::{
-        PeerKey,
+        PeerKey, U256,
         contract::{Call, SetProviderInfo},
     };
 
