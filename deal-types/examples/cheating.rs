@@ -97,9 +97,14 @@ impl ExecutionEvidence for Particle {
     }
 
     fn signed_calls(&self, worker: PeerKey) -> Option<u32> {
-        let found = self.claimed.iter().find(|participant| participant.worker == worker);
+        let found = self
+            .claimed
+            .iter()
+            .find(|participant| participant.worker == worker);
         // Nobody can sign for others.
-        found.filter(|_| self.genuine).map(|participant| participant.executed_calls)
+        found
+            .filter(|_| self.genuine)
+            .map(|participant| participant.executed_calls)
     }
 }
 
@@ -151,15 +156,29 @@ fn particles(attack: Option<Attack>, epoch: u64, dice: &mut Dice) -> Vec<Particl
     let mut all = Vec::new();
     for number in 0..ORGANIC {
         let from = u8::try_from(dice.roll(u64::from(CLIENTS))).unwrap_or_default();
-        let (first, second) = (dice.roll(u64::from(WORKERS)), dice.roll(u64::from(WORKERS) - 1));
+        let (first, second) = (
+            dice.roll(u64::from(WORKERS)),
+            dice.roll(u64::from(WORKERS) - 1),
+        );
         let second = if second >= first { second + 1 } else { second };
         let pair = [first, second].map(|number| u8::try_from(number).unwrap_or_default());
-        all.push(particle(format!("{epoch}-{number}"), client(from), epoch, &pair));
+        all.push(particle(
+            format!("{epoch}-{number}"),
+            client(from),
+            epoch,
+            &pair,
+        ));
     }
     match attack {
         Some(Attack::CrowdOut) => {
-            for of_league in all.iter_mut().filter(|particle| particle.initiator == client(LEAGUE)) {
-                let takes_part = of_league.claimed.iter().any(|one| one.worker == worker(ATTACKER));
+            for of_league in all
+                .iter_mut()
+                .filter(|particle| particle.initiator == client(LEAGUE))
+            {
+                let takes_part = of_league
+                    .claimed
+                    .iter()
+                    .any(|one| one.worker == worker(ATTACKER));
                 if !takes_part && let Some(first) = of_league.claimed.first_mut() {
                     first.worker = worker(ATTACKER);
                 }
@@ -168,7 +187,10 @@ fn particles(attack: Option<Attack>, epoch: u64, dice: &mut Dice) -> Vec<Particl
         Some(Attack::GrindParticle) => {
             // The best of many under the beacon of the last epoch, which is all that is known.
             let guess = guessed_beacon(epoch);
-            for of_league in all.iter_mut().filter(|particle| particle.initiator == client(LEAGUE)) {
+            for of_league in all
+                .iter_mut()
+                .filter(|particle| particle.initiator == client(LEAGUE))
+            {
                 let tries = (0..16).map(|number| format!("{}-{number}", of_league.id));
                 let drawn = |id: &String| luck(guess, sha256_of(&[id.as_bytes()]));
                 if let Some(best) = tries.min_by_key(drawn) {
@@ -179,7 +201,12 @@ fn particles(attack: Option<Attack>, epoch: u64, dice: &mut Dice) -> Vec<Particl
         Some(Attack::DealWithOneself) => {
             for number in 0..INITIATOR_QUOTA {
                 let other = 1 + u8::try_from(number % u64::from(WORKERS - 1)).unwrap_or_default();
-                all.push(particle(format!("{epoch}-own-{number}"), client(LEAGUE), epoch, &[ATTACKER, other]));
+                all.push(particle(
+                    format!("{epoch}-own-{number}"),
+                    client(LEAGUE),
+                    epoch,
+                    &[ATTACKER, other],
+                ));
             }
         }
         _ => {}
@@ -206,11 +233,19 @@ fn ticket(of: &Particle, epoch: u64, by: PeerKey) -> Option<Ticket> {
 type Tickets = BTreeMap<Bytes32, (Ticket, Particle)>;
 
 /// The tickets that a worker commits to.
-fn tickets_of(number: u8, all: &[Particle], attack: Option<Attack>, epoch: u64, past: &Tickets) -> Tickets {
+fn tickets_of(
+    number: u8,
+    all: &[Particle],
+    attack: Option<Attack>,
+    epoch: u64,
+    past: &Tickets,
+) -> Tickets {
     let by = worker(number);
     let mut tickets = Tickets::new();
     let mut of_initiator = BTreeMap::<PeerKey, u64>::new();
-    let mine = all.iter().filter(|particle| particle.claimed.iter().any(|one| one.worker == by));
+    let mine = all
+        .iter()
+        .filter(|particle| particle.claimed.iter().any(|one| one.worker == by));
     for particle in mine.take(QUOTA as usize) {
         let count = of_initiator.entry(particle.initiator).or_default();
         if *count < INITIATOR_QUOTA {
@@ -230,7 +265,12 @@ fn tickets_of(number: u8, all: &[Particle], attack: Option<Attack>, epoch: u64, 
     let extra: Vec<(Ticket, Particle)> = match attack {
         Some(Attack::FabricateAndOpen | Attack::FabricateAndHide) => (0..20)
             .filter_map(|number| {
-                let mut fake = particle(format!("{epoch}-fake-{number}"), client(LEAGUE), epoch, &[ATTACKER, 1]);
+                let mut fake = particle(
+                    format!("{epoch}-fake-{number}"),
+                    client(LEAGUE),
+                    epoch,
+                    &[ATTACKER, 1],
+                );
                 fake.genuine = false;
                 Some((ticket(&fake, epoch, by)?, fake))
             })
@@ -253,7 +293,6 @@ fn tickets_of(number: u8, all: &[Particle], attack: Option<Attack>, epoch: u64, 
     }
     tickets
 }
-
 
 /// What the attacker has after an epoch, in parts of the pool.
 fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, String> {
@@ -278,20 +317,34 @@ fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, S
     for number in 0..WORKERS {
         let attack = attack.filter(|_| number == ATTACKER);
         let tickets = tickets_of(number, &all, attack, epoch, past);
-        let tree = TicketTree::build(tickets.keys().copied().collect()).map_err(|e| e.to_string())?;
-        round.commit(worker(number), tree.root(), tree.count(), epoch + 1).map_err(|e| e.to_string())?;
+        let tree =
+            TicketTree::build(tickets.keys().copied().collect()).map_err(|e| e.to_string())?;
+        round
+            .commit(worker(number), tree.root(), tree.count(), epoch + 1)
+            .map_err(|e| e.to_string())?;
         committed.push((number, attack, tickets, tree));
     }
     // The nonce is one of many at the attacker's choice, but the block that it is mixed with comes later.
-    let nonces = if attack == Some(Attack::SteerNonce) { 16 } else { 1 };
+    let nonces = if attack == Some(Attack::SteerNonce) {
+        16
+    } else {
+        1
+    };
     let guess = guessed_beacon(epoch);
     let wins = |nonce: &Bytes32| {
         let leaves = committed.first().map(|(_, _, tickets, _)| tickets.keys());
         let limit = round.threshold();
         let guessed = beacon(*nonce, guess);
-        leaves.into_iter().flatten().filter(|leaf| luck(guessed, **leaf) <= limit).count()
+        leaves
+            .into_iter()
+            .flatten()
+            .filter(|leaf| luck(guessed, **leaf) <= limit)
+            .count()
     };
-    let nonce = (0..nonces).map(|_| dice.word()).max_by_key(wins).unwrap_or_default();
+    let nonce = (0..nonces)
+        .map(|_| dice.word())
+        .max_by_key(wins)
+        .unwrap_or_default();
     let beacon = beacon(nonce, keccak256_of(&[b"block", &epoch.to_be_bytes()]));
     round.set_beacon(beacon);
     let limit = round.threshold();
@@ -300,7 +353,9 @@ fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, S
             if luck(beacon, *leaf) > limit {
                 continue;
             }
-            let Some((ticket, particle)) = tickets.get(leaf) else { continue };
+            let Some((ticket, particle)) = tickets.get(leaf) else {
+                continue;
+            };
             if *attack == Some(Attack::FabricateAndHide) && !particle.genuine {
                 continue;
             }
@@ -320,7 +375,9 @@ fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, S
         }
         // One that hides winners does better not to show its leaves; both cost the bond.
         if *attack != Some(Attack::FabricateAndHide) {
-            round.reveal(worker(*number), tree.leaves().to_vec(), epoch + 3).map_err(|e| e.to_string())?;
+            round
+                .reveal(worker(*number), tree.leaves().to_vec(), epoch + 3)
+                .map_err(|e| e.to_string())?;
         }
     }
     if let Some((_, _, tickets, _)) = committed.into_iter().next() {
@@ -328,11 +385,20 @@ fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, S
     }
     let outcome = round.settle(epoch + 4).map_err(|e| e.to_string())?;
     let amount = |of: &BTreeMap<PeerKey, U256>| {
-        of.get(&worker(ATTACKER)).map_or(0.0, |amount| u64::try_from(*amount).unwrap_or(u64::MAX) as f64)
+        of.get(&worker(ATTACKER)).map_or(0.0, |amount| {
+            u64::try_from(*amount).unwrap_or(u64::MAX) as f64
+        })
     };
-    let paid: U256 = outcome.settlement.payouts.values().fold(U256::ZERO, |sum, part| sum + *part);
+    let paid: U256 = outcome
+        .settlement
+        .payouts
+        .values()
+        .fold(U256::ZERO, |sum, part| sum + *part);
     if paid + outcome.settlement.remainder != pool {
-        return Err(format!("{paid} paid of {pool}, {} left", outcome.settlement.remainder));
+        return Err(format!(
+            "{paid} paid of {pool}, {} left",
+            outcome.settlement.remainder
+        ));
     }
     Ok((amount(&outcome.settlement.payouts) - amount(&outcome.burned)) / POOL as f64)
 }
@@ -372,14 +438,23 @@ pub fn allowance(attack: Attack) -> f64 {
 }
 
 fn main() -> std::process::ExitCode {
-    let epochs = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(400);
+    let epochs = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(400);
     println!("{epochs} epochs, {WORKERS} workers, {ORGANIC} particles; gains in parts of the pool");
-    println!("{:<24} {:>9} {:>9} {:>9}", "attack", "gain", "error", "allowed");
+    println!(
+        "{:<24} {:>9} {:>9} {:>9}",
+        "attack", "gain", "error", "allowed"
+    );
     let mut pays = false;
     for (name, attack) in ATTACKS {
         match gain(attack, epochs) {
             Ok((mean, error)) => {
-                println!("{name:<24} {mean:>9.4} {error:>9.4} {:>9.4}", allowance(attack));
+                println!(
+                    "{name:<24} {mean:>9.4} {error:>9.4} {:>9.4}",
+                    allowance(attack)
+                );
                 pays |= mean > allowance(attack) + 4.0 * error;
             }
             Err(error) => {

@@ -218,7 +218,12 @@ pub trait Chain: Send + Sync {
     async fn block(&self, number: u64) -> Result<Option<Head>, ChainError>;
 
     /// The wanted log entries of blocks `from` to `to`, both included, in order.
-    async fn logs(&self, filter: &LogFilter, from: u64, to: u64) -> Result<Vec<ChainLog>, ChainError>;
+    async fn logs(
+        &self,
+        filter: &LogFilter,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ChainLog>, ChainError>;
 
     /// Calls a function at the latest block without changing anything.
     async fn call(&self, to: Address, input: Vec<u8>) -> Result<Vec<u8>, ChainError>;

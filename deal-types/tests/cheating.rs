@@ -7,8 +7,12 @@ mod cheating;
 #[test]
 fn no_attack_pays() {
     for (name, attack) in cheating::ATTACKS {
-        let (mean, error) = cheating::gain(attack, 60).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (mean, error) =
+            cheating::gain(attack, 60).unwrap_or_else(|error| panic!("{name}: {error}"));
         let allowed = cheating::allowance(attack) + 4.0 * error;
-        assert!(mean <= allowed, "{name} gains {mean} where {allowed} is allowed");
+        assert!(
+            mean <= allowed,
+            "{name} gains {mean} where {allowed} is allowed"
+        );
     }
 }

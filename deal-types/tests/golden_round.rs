@@ -46,7 +46,10 @@ impl ExecutionEvidence for Evidence {
     }
 
     fn signed_calls(&self, worker: PeerKey) -> Option<u32> {
-        self.calls.iter().find(|call| call.0 == worker).map(|call| call.1)
+        self.calls
+            .iter()
+            .find(|call| call.0 == worker)
+            .map(|call| call.1)
     }
 }
 
@@ -63,8 +66,14 @@ fn evidence() -> Evidence {
 
 fn participants() -> Vec<Participant> {
     vec![
-        Participant { worker: A, executed_calls: 2 },
-        Participant { worker: B, executed_calls: 3 },
+        Participant {
+            worker: A,
+            executed_calls: 2,
+        },
+        Participant {
+            worker: B,
+            executed_calls: 3,
+        },
     ]
 }
 
@@ -85,13 +94,26 @@ fn round() -> Round {
 }
 
 /// Commits to one ticket and opens it.
-fn open(ticket: Ticket, participants: Vec<Participant>, evidence: &Evidence) -> Result<(), RoundError> {
+fn open(
+    ticket: Ticket,
+    participants: Vec<Participant>,
+    evidence: &Evidence,
+) -> Result<(), RoundError> {
     let tree = TicketTree::build(vec![ticket.leaf()]).unwrap();
     let mut round = round();
     round.commit(A, tree.root(), tree.count(), EPOCH + 1)?;
     round.set_beacon(Bytes32([3; 32]));
     let membership = tree.prove(0).unwrap();
-    round.open(&Opening { worker: A, ticket, membership, participants }, evidence, EPOCH + 2)
+    round.open(
+        &Opening {
+            worker: A,
+            ticket,
+            membership,
+            participants,
+        },
+        evidence,
+        EPOCH + 2,
+    )
 }
 
 fn error(ticket: Ticket, participants: Vec<Participant>, evidence: &Evidence) -> OpeningError {
@@ -107,88 +129,205 @@ fn each_check_has_its_error() {
     let base = ticket(&good, &all);
     assert_eq!(open(base, all.clone(), &good), Ok(()));
     let fields = [
-        Ticket { chain_id: 2, ..base },
-        Ticket { deal: Address([5; 20]), ..base },
+        Ticket {
+            chain_id: 2,
+            ..base
+        },
+        Ticket {
+            deal: Address([5; 20]),
+            ..base
+        },
         Ticket { epoch: 8, ..base },
         Ticket { worker: B, ..base },
     ];
     let texts = fields.map(|ticket| error(ticket, all.clone(), &good).to_string());
     assert_eq!(texts[0], "ticket is of chain 2 instead of 1");
-    assert!(texts[1].starts_with("ticket is of deal 0x0505"), "{}", texts[1]);
+    assert!(
+        texts[1].starts_with("ticket is of deal 0x0505"),
+        "{}",
+        texts[1]
+    );
     assert_eq!(texts[2], "ticket is of epoch 8 instead of 7");
     assert!(texts[3].starts_with("ticket is of worker"), "{}", texts[3]);
     let twice = vec![all[0], all[0]];
-    assert!(matches!(error(base, twice, &good), OpeningError::Participants(_)));
+    assert!(matches!(
+        error(base, twice, &good),
+        OpeningError::Participants(_)
+    ));
     let other = error(base, vec![all[1]], &good);
     assert!(matches!(other, OpeningError::ParticipantsRoot { .. }));
-    let with = |participants: Vec<Participant>| error(ticket(&good, &participants), participants.clone(), &good);
-    let stranger = Participant { worker: PeerKey([8; 32]), executed_calls: 1 };
-    assert!(matches!(with(vec![all[0], stranger]), OpeningError::NotAWorker { .. }));
-    assert_eq!(with(vec![all[0]]), OpeningError::TooFewParticipants { actual: 1, needed: 2 });
+    let with = |participants: Vec<Participant>| {
+        error(ticket(&good, &participants), participants.clone(), &good)
+    };
+    let stranger = Participant {
+        worker: PeerKey([8; 32]),
+        executed_calls: 1,
+    };
+    assert!(matches!(
+        with(vec![all[0], stranger]),
+        OpeningError::NotAWorker { .. }
+    ));
+    assert_eq!(
+        with(vec![all[0]]),
+        OpeningError::TooFewParticipants {
+            actual: 1,
+            needed: 2
+        }
+    );
     let changed = |change: fn(&mut Evidence)| {
         let mut evidence = good.clone();
         change(&mut evidence);
         error(ticket(&evidence, &all), all.clone(), &evidence)
     };
-    assert!(matches!(changed(|e| e.timestamp_ms = 800), OpeningError::Timestamp { timestamp_ms: 800 }));
-    assert!(matches!(changed(|e| e.timestamp_ms = 699), OpeningError::Timestamp { .. }));
-    assert!(matches!(changed(|e| e.signed = false), OpeningError::ParticleSignature { .. }));
-    assert!(matches!(changed(|e| e.initiator = A), OpeningError::Initiator { .. }));
-    assert!(matches!(changed(|e| e.calls = vec![(A, 2)]), OpeningError::ParticipantSignature { worker: B }));
-    assert!(matches!(changed(|e| e.calls[1].1 = 0), OpeningError::ParticipantSignature { worker: B }));
+    assert!(matches!(
+        changed(|e| e.timestamp_ms = 800),
+        OpeningError::Timestamp { timestamp_ms: 800 }
+    ));
+    assert!(matches!(
+        changed(|e| e.timestamp_ms = 699),
+        OpeningError::Timestamp { .. }
+    ));
+    assert!(matches!(
+        changed(|e| e.signed = false),
+        OpeningError::ParticleSignature { .. }
+    ));
+    assert!(matches!(
+        changed(|e| e.initiator = A),
+        OpeningError::Initiator { .. }
+    ));
+    assert!(matches!(
+        changed(|e| e.calls = vec![(A, 2)]),
+        OpeningError::ParticipantSignature { worker: B }
+    ));
+    assert!(matches!(
+        changed(|e| e.calls[1].1 = 0),
+        OpeningError::ParticipantSignature { worker: B }
+    ));
     assert_eq!(
         changed(|e| e.calls[1].1 = 4),
-        OpeningError::ExecutedCalls { worker: B, claimed: 3, actual: 4 }
+        OpeningError::ExecutedCalls {
+            worker: B,
+            claimed: 3,
+            actual: 4
+        }
     );
-    let other = Evidence { id: "other", ..good.clone() };
-    assert!(matches!(error(base, all.clone(), &other), OpeningError::ParticleDigest { .. }));
-    let other = Evidence { data: b"other", ..good.clone() };
-    assert!(matches!(error(base, all, &other), OpeningError::DataDigest { .. }));
+    let other = Evidence {
+        id: "other",
+        ..good.clone()
+    };
+    assert!(matches!(
+        error(base, all.clone(), &other),
+        OpeningError::ParticleDigest { .. }
+    ));
+    let other = Evidence {
+        data: b"other",
+        ..good.clone()
+    };
+    assert!(matches!(
+        error(base, all, &other),
+        OpeningError::DataDigest { .. }
+    ));
 }
 
 #[test]
 fn a_worker_opens_what_it_took_part_in() {
     let all = vec![
-        Participant { worker: B, executed_calls: 3 },
-        Participant { worker: PeerKey([6; 32]), executed_calls: 1 },
+        Participant {
+            worker: B,
+            executed_calls: 3,
+        },
+        Participant {
+            worker: PeerKey([6; 32]),
+            executed_calls: 1,
+        },
     ];
     let workers = BTreeSet::from([A, B, PeerKey([6; 32])]);
-    let mut rules = Round::new(RoundConfig { workers, ..config() });
+    let mut rules = Round::new(RoundConfig {
+        workers,
+        ..config()
+    });
     let evidence = evidence();
     let ticket = ticket(&evidence, &all);
     let tree = TicketTree::build(vec![ticket.leaf()]).unwrap();
     rules.commit(A, tree.root(), 1, EPOCH + 1).unwrap();
     rules.set_beacon(Bytes32::ZERO);
-    let opening = Opening { worker: A, ticket, membership: tree.prove(0).unwrap(), participants: all };
+    let opening = Opening {
+        worker: A,
+        ticket,
+        membership: tree.prove(0).unwrap(),
+        participants: all,
+    };
     let error = rules.open(&opening, &evidence, EPOCH + 2).unwrap_err();
-    assert_eq!(error, RoundError::Opening(OpeningError::NotAParticipant { worker: A }));
+    assert_eq!(
+        error,
+        RoundError::Opening(OpeningError::NotAParticipant { worker: A })
+    );
 }
 
 #[test]
 fn membership_and_draw() {
     let (good, all) = (evidence(), participants());
     let base = ticket(&good, &all);
-    let other = Ticket { data_digest: Bytes32::ZERO, ..base };
+    let other = Ticket {
+        data_digest: Bytes32::ZERO,
+        ..base
+    };
     let tree = TicketTree::build(vec![base.leaf(), other.leaf()]).unwrap();
     let mut rules = round();
     rules.commit(A, tree.root(), 2, EPOCH + 1).unwrap();
     rules.set_beacon(Bytes32([3; 32]));
-    let membership = MembershipProof { index: 2, siblings: vec![] };
-    let opening = Opening { worker: A, ticket: base, membership, participants: all.clone() };
+    let membership = MembershipProof {
+        index: 2,
+        siblings: vec![],
+    };
+    let opening = Opening {
+        worker: A,
+        ticket: base,
+        membership,
+        participants: all.clone(),
+    };
     let error = rules.open(&opening, &good, EPOCH + 2).unwrap_err();
-    assert!(matches!(error, RoundError::Opening(OpeningError::Membership { index: 2, count: 2, .. })));
+    assert!(matches!(
+        error,
+        RoundError::Opening(OpeningError::Membership {
+            index: 2,
+            count: 2,
+            ..
+        })
+    ));
     // One that does not win: of many tickets, for one winner.
-    let leaves = (0..4_u8).map(|n| Ticket { data_digest: Bytes32([n; 32]), ..base }.leaf());
+    let leaves = (0..4_u8).map(|n| {
+        Ticket {
+            data_digest: Bytes32([n; 32]),
+            ..base
+        }
+        .leaf()
+    });
     let tree = TicketTree::build(leaves.collect()).unwrap();
     let mut losers = 0;
     for n in 0..4_u8 {
-        let ticket = Ticket { data_digest: Bytes32([n; 32]), ..base };
-        let mut rules = Round::new(RoundConfig { winners: 1, ..config() });
+        let ticket = Ticket {
+            data_digest: Bytes32([n; 32]),
+            ..base
+        };
+        let mut rules = Round::new(RoundConfig {
+            winners: 1,
+            ..config()
+        });
         rules.commit(A, tree.root(), 4, EPOCH + 1).unwrap();
         rules.set_beacon(Bytes32([3; 32]));
-        let index = tree.leaves().iter().position(|leaf| *leaf == ticket.leaf()).unwrap() as u64;
+        let index = tree
+            .leaves()
+            .iter()
+            .position(|leaf| *leaf == ticket.leaf())
+            .unwrap() as u64;
         let membership = tree.prove(index).unwrap();
-        let opening = Opening { worker: A, ticket, membership, participants: all.clone() };
+        let opening = Opening {
+            worker: A,
+            ticket,
+            membership,
+            participants: all.clone(),
+        };
         match rules.open(&opening, &good, EPOCH + 2).unwrap_err() {
             RoundError::Opening(OpeningError::NotGolden { .. }) => losers += 1,
             RoundError::Opening(OpeningError::DataDigest { .. }) => {}
@@ -222,18 +361,48 @@ fn a_round_in_time_and_out_of_it() {
     let tree = TicketTree::build(vec![base.leaf()]).unwrap();
     let mut rules = round();
     let root = tree.root();
-    assert!(matches!(rules.commit(A, root, 1, EPOCH), Err(RoundError::Phase { now: EPOCH, .. })));
-    assert!(matches!(rules.commit(CLIENT, root, 1, EPOCH + 1), Err(RoundError::NotAWorker { .. })));
-    assert!(matches!(rules.commit(A, root, 5, EPOCH + 1), Err(RoundError::Quota { count: 5, quota: 4, .. })));
+    assert!(matches!(
+        rules.commit(A, root, 1, EPOCH),
+        Err(RoundError::Phase { now: EPOCH, .. })
+    ));
+    assert!(matches!(
+        rules.commit(CLIENT, root, 1, EPOCH + 1),
+        Err(RoundError::NotAWorker { .. })
+    ));
+    assert!(matches!(
+        rules.commit(A, root, 5, EPOCH + 1),
+        Err(RoundError::Quota {
+            count: 5,
+            quota: 4,
+            ..
+        })
+    ));
     assert_eq!(rules.commit(A, root, 1, EPOCH + 1), Ok(U256::from(10)));
-    assert!(matches!(rules.commit(A, root, 1, EPOCH + 1), Err(RoundError::CommittedTwice { .. })));
+    assert!(matches!(
+        rules.commit(A, root, 1, EPOCH + 1),
+        Err(RoundError::CommittedTwice { .. })
+    ));
     assert_eq!(rules.commit(B, Bytes32::ZERO, 0, EPOCH + 1), Ok(U256::ZERO));
     let membership = tree.prove(0).unwrap();
-    let opening = Opening { worker: A, ticket: base, membership, participants: all };
-    assert_eq!(rules.open(&opening, &good, EPOCH + 2), Err(RoundError::NoBeacon { epoch: EPOCH }));
+    let opening = Opening {
+        worker: A,
+        ticket: base,
+        membership,
+        participants: all,
+    };
+    assert_eq!(
+        rules.open(&opening, &good, EPOCH + 2),
+        Err(RoundError::NoBeacon { epoch: EPOCH })
+    );
     rules.set_beacon(Bytes32([3; 32]));
     let early = rules.open(&opening, &good, EPOCH + 1);
-    assert!(matches!(early, Err(RoundError::Phase { what: "opening", .. })));
+    assert!(matches!(
+        early,
+        Err(RoundError::Phase {
+            what: "opening",
+            ..
+        })
+    ));
     assert_eq!(rules.open(&opening, &good, EPOCH + 2), Ok(()));
     let again = rules.open(&opening, &good, EPOCH + 3);
     assert_eq!(again, Err(RoundError::OpenedTwice { leaf: base.leaf() }));

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use deal_types::{
     AccessType, Address, Bytes32, CommitmentStatus, DealStatus, OnChainCid, U256,
     contract::{
-        ActivateWorker, Call, CreateCommitment, DeployDeal, DepositCollateral, DepositToDeal,
-        DiamondReceive, FinishCommitment, GetComputeUnits, GetDealStatus, GetStatus, GetWorkers,
-        AddPaymentTokenToWhitelist, MatchDeal, RegisterMarketOffer, RemoveUnitsFromCommitment,
-        RemoveWorker, SetProviderInfo, StopDeal, SubmitProof, TotalRewards, WithdrawCollateral,
-        WithdrawFromDeal, WithdrawReward, WithdrawRewards, token,
+        ActivateWorker, AddPaymentTokenToWhitelist, Call, CreateCommitment, DeployDeal,
+        DepositCollateral, DepositToDeal, DiamondReceive, FinishCommitment, GetComputeUnits,
+        GetDealStatus, GetStatus, GetWorkers, MatchDeal, RegisterMarketOffer,
+        RemoveUnitsFromCommitment, RemoveWorker, SetProviderInfo, StopDeal, SubmitProof,
+        TotalRewards, WithdrawCollateral, WithdrawFromDeal, WithdrawReward, WithdrawRewards, token,
     },
     keccak256_of,
     market::RegisterComputePeer,
@@ -32,7 +32,10 @@ fn uint(number: u64) -> U256 {
 }
 
 fn cid(number: u8) -> OnChainCid {
-    OnChainCid { prefixes: [1, 0x55, 0x12, 0x20], hash: word(number) }
+    OnChainCid {
+        prefixes: [1, 0x55, 0x12, 0x20],
+        hash: word(number),
+    }
 }
 
 struct World {
@@ -47,8 +50,16 @@ struct World {
 
 impl World {
     fn new(params: Params) -> Self {
-        let block = Block { number: 1, timestamp: 1_000, previous_hash: word(9) };
-        let genesis = Genesis { params, oracle: OWNER, ..Genesis::default() };
+        let block = Block {
+            number: 1,
+            timestamp: 1_000,
+            previous_hash: word(9),
+        };
+        let genesis = Genesis {
+            params,
+            oracle: OWNER,
+            ..Genesis::default()
+        };
         let (mut sim, market) = MarketSim::with_market(OWNER, block, genesis).unwrap();
         for account in [OWNER, PROVIDER, STAKER, CLIENT] {
             sim.fund(account, U256::from(10).pow(U256::from(27)));
@@ -63,11 +74,24 @@ impl World {
             deals: vec![],
         };
         let create = Target::Create(Contract::WrappedToken);
-        let receipt = world.sim.transact(block, &Transaction { from: OWNER, target: create, value: U256::ZERO });
+        let receipt = world.sim.transact(
+            block,
+            &Transaction {
+                from: OWNER,
+                target: create,
+                value: U256::ZERO,
+            },
+        );
         world.token = receipt.created.unwrap();
         let token = world.token;
         world.done(OWNER, &AddPaymentTokenToWhitelist { token });
-        world.done(PROVIDER, &SetProviderInfo { name: "P".into(), metadata: cid(1) });
+        world.done(
+            PROVIDER,
+            &SetProviderInfo {
+                name: "P".into(),
+                metadata: cid(1),
+            },
+        );
         let peers = PEERS.map(|peer| RegisterComputePeer {
             peer_id: word(peer),
             owner: PROVIDER,
@@ -102,15 +126,27 @@ impl World {
             },
         );
         self.commitments.push(id);
-        let call = DepositCollateral { commitment_ids: vec![id] };
+        let call = DepositCollateral {
+            commitment_ids: vec![id],
+        };
         let receipt = self.send(STAKER, self.market, &call, 200_000_000_000_000_000);
         receipt.outcome.unwrap();
     }
 
     fn send<C: Call>(&mut self, from: Address, to: Address, call: &C, value: u128) -> Receipt {
         self.block.number += 1;
-        let target = Target::Call { to, input: call.encode() };
-        self.sim.transact(self.block, &Transaction { from, target, value: U256::from(value) })
+        let target = Target::Call {
+            to,
+            input: call.encode(),
+        };
+        self.sim.transact(
+            self.block,
+            &Transaction {
+                from,
+                target,
+                value: U256::from(value),
+            },
+        )
     }
 
     fn done<C: Call>(&mut self, from: Address, call: &C) -> C::Output {
@@ -119,7 +155,10 @@ impl World {
     }
 
     fn read<C: Call>(&self, to: Address, call: &C) -> C::Output {
-        let output = self.sim.call(self.block, CLIENT, to, &call.encode()).unwrap();
+        let output = self
+            .sim
+            .call(self.block, CLIENT, to, &call.encode())
+            .unwrap();
         C::decode_output(&output).unwrap()
     }
 
@@ -129,15 +168,31 @@ impl World {
     }
 
     fn prove(&mut self, unit: u8, number: u64) {
-        let nonce = keccak256_of(&[&[unit], &self.block.timestamp.to_be_bytes(), &number.to_be_bytes()]);
-        let call = SubmitProof { unit_id: word(unit), local_unit_nonce: nonce, result_hash: nonce };
+        let nonce = keccak256_of(&[
+            &[unit],
+            &self.block.timestamp.to_be_bytes(),
+            &number.to_be_bytes(),
+        ]);
+        let call = SubmitProof {
+            unit_id: word(unit),
+            local_unit_nonce: nonce,
+            result_hash: nonce,
+        };
         self.send(PROVIDER, self.market, &call, 0);
     }
 
     fn deploy(&mut self, deposit: u64, workers: u64, units: u64) {
         let (market, token) = (self.market, self.token);
         self.send(CLIENT, token, &token::Wrap {}, u128::from(deposit));
-        self.send(CLIENT, token, &token::Approve { spender: market, value: uint(deposit) }, 0);
+        self.send(
+            CLIENT,
+            token,
+            &token::Approve {
+                spender: market,
+                value: uint(deposit),
+            },
+            0,
+        );
         let call = DeployDeal {
             app_cid: cid(7),
             payment_token: token,
@@ -153,7 +208,8 @@ impl World {
             protocol_version: uint(1),
         };
         if let Ok(output) = self.send(CLIENT, market, &call, 0).outcome {
-            self.deals.push(DeployDeal::decode_output(&output).unwrap().0);
+            self.deals
+                .push(DeployDeal::decode_output(&output).unwrap().0);
         }
     }
 
@@ -164,7 +220,10 @@ impl World {
         let unit = PEERS[usize::from(b % 3)] + 1 + a % 2;
         let commitment_id = self.commitments[usize::from(b) % self.commitments.len()];
         let onchain_id = Bytes32::from_uint(uint(u64::from(1 + a % 5)));
-        let deal = self.deals.get(usize::from(b) % self.deals.len().max(1)).copied();
+        let deal = self
+            .deals
+            .get(usize::from(b) % self.deals.len().max(1))
+            .copied();
         let deal = deal.unwrap_or_default();
         match kind % 16 {
             0 | 1 => self.epochs(1 + u64::from(a % 3)),
@@ -174,15 +233,33 @@ impl World {
                 }
             }
             5 if self.deals.len() < 3 => {
-                self.deploy(50 + 5 * u64::from(a), 1 + u64::from(b % 3), 1 + u64::from(a % 2));
+                self.deploy(
+                    50 + 5 * u64::from(a),
+                    1 + u64::from(b % 3),
+                    1 + u64::from(a % 2),
+                );
             }
             5 | 6 => {
-                let groups = PEERS.map(|peer| vec![word(peer + 1), word(peer + 2)]).to_vec();
-                let call = MatchDeal { deal, offers: vec![self.offer], compute_units: vec![groups] };
+                let groups = PEERS
+                    .map(|peer| vec![word(peer + 1), word(peer + 2)])
+                    .to_vec();
+                let call = MatchDeal {
+                    deal,
+                    offers: vec![self.offer],
+                    compute_units: vec![groups],
+                };
                 self.send(CLIENT, market, &call, 0);
             }
             7 => {
-                self.send(PROVIDER, deal, &ActivateWorker { onchain_id, offchain_id: word(b | 1) }, 0);
+                self.send(
+                    PROVIDER,
+                    deal,
+                    &ActivateWorker {
+                        onchain_id,
+                        offchain_id: word(b | 1),
+                    },
+                    0,
+                );
             }
             8 => {
                 self.send(sender, deal, &RemoveWorker { onchain_id }, 0);
@@ -193,9 +270,24 @@ impl World {
             10 => {
                 let (token, amount) = (self.token, uint(u64::from(b)));
                 self.send(CLIENT, token, &token::Wrap {}, u128::from(b));
-                self.send(CLIENT, token, &token::Approve { spender: deal, value: amount }, 0);
+                self.send(
+                    CLIENT,
+                    token,
+                    &token::Approve {
+                        spender: deal,
+                        value: amount,
+                    },
+                    0,
+                );
                 self.send(CLIENT, deal, &DepositToDeal { amount }, 0);
-                self.send(CLIENT, deal, &WithdrawFromDeal { amount: uint(u64::from(a)) }, 0);
+                self.send(
+                    CLIENT,
+                    deal,
+                    &WithdrawFromDeal {
+                        amount: uint(u64::from(a)),
+                    },
+                    0,
+                );
             }
             11 if a < 40 => {
                 self.send(sender, deal, &StopDeal {}, 0);
@@ -205,7 +297,15 @@ impl World {
             }
             13 => {
                 let unit_ids = vec![word(unit)];
-                self.send(PROVIDER, market, &RemoveUnitsFromCommitment { commitment_id, unit_ids }, 0);
+                self.send(
+                    PROVIDER,
+                    market,
+                    &RemoveUnitsFromCommitment {
+                        commitment_id,
+                        unit_ids,
+                    },
+                    0,
+                );
                 self.send(sender, market, &FinishCommitment { commitment_id }, 0);
             }
             14 => {
@@ -222,7 +322,9 @@ impl World {
         let deals = self.deals.iter().copied();
         let holders = deals.chain([OWNER, PROVIDER, STAKER, CLIENT, Address::ZERO, self.market]);
         let balance = |account| self.read(self.token, &token::BalanceOf { account }).0;
-        holders.map(balance).fold(U256::ZERO, |sum, balance| sum + balance)
+        holders
+            .map(balance)
+            .fold(U256::ZERO, |sum, balance| sum + balance)
     }
 }
 
@@ -236,7 +338,12 @@ struct Ends {
 impl Ends {
     fn check(&mut self, world: &World) {
         for commitment_id in &world.commitments {
-            let (now,) = world.read(world.market, &GetStatus { commitment_id: *commitment_id });
+            let (now,) = world.read(
+                world.market,
+                &GetStatus {
+                    commitment_id: *commitment_id,
+                },
+            );
             let before = self.commitments.insert(*commitment_id, now);
             use CommitmentStatus::{Active, Failed, Inactive, Removed, WaitStart};
             let allowed = match before {
@@ -251,7 +358,10 @@ impl Ends {
         for deal in &world.deals {
             let (now,) = world.read(*deal, &GetDealStatus {});
             let before = self.deals.insert(*deal, now);
-            assert!(before != Some(DealStatus::Ended) || now == DealStatus::Ended, "{before:?} -> {now:?}");
+            assert!(
+                before != Some(DealStatus::Ended) || now == DealStatus::Ended,
+                "{before:?} -> {now:?}"
+            );
         }
     }
 }
@@ -268,9 +378,20 @@ fn check_units(world: &World) {
         }
     }
     for peer in PEERS {
-        for unit in world.read(world.market, &GetComputeUnits { peer_id: word(peer) }).0 {
+        for unit in world
+            .read(
+                world.market,
+                &GetComputeUnits {
+                    peer_id: word(peer),
+                },
+            )
+            .0
+        {
             let place = in_deals.get(&unit.id).copied();
-            assert_eq!(place.unwrap_or_default(), (unit.deal, unit.onchain_worker_id));
+            assert_eq!(
+                place.unwrap_or_default(),
+                (unit.deal, unit.onchain_worker_id)
+            );
         }
     }
 }
@@ -361,14 +482,22 @@ fn two_units_without_proofs_fail_in_epoch_eleven() {
     let mut world = World::new(Params::default());
     let status = |world: &World| {
         let commitment_id = world.commitments[0];
-        world.read(world.market, &deal_types::contract::GetCommitment { commitment_id }).0
+        world
+            .read(
+                world.market,
+                &deal_types::contract::GetCommitment { commitment_id },
+            )
+            .0
     };
     world.epochs(10);
     assert_eq!(status(&world).status, CommitmentStatus::Active);
     world.epochs(1);
     let failed = status(&world);
     assert_eq!(failed.status, CommitmentStatus::Failed);
-    assert_eq!((failed.failed_epoch, failed.total_fail_count), (uint(11), uint(20)));
+    assert_eq!(
+        (failed.failed_epoch, failed.total_fail_count),
+        (uint(11), uint(20))
+    );
 }
 
 #[test]
@@ -376,19 +505,44 @@ fn bad_transactions_are_named() {
     let mut world = World::new(Params::default());
     let poor = Transaction {
         from: Address([9; 20]),
-        target: Target::Call { to: world.market, input: vec![] },
+        target: Target::Call {
+            to: world.market,
+            input: vec![],
+        },
         value: uint(5),
     };
     let outcome = world.sim.transact(world.block, &poor).outcome.unwrap_err();
-    assert_eq!(outcome.to_string(), "0x0909090909090909090909090909090909090909 has 0 wei and sends 5");
-    let unknown = world.sim.call(world.block, CLIENT, world.market, &[1, 2, 3, 4]).unwrap_err();
-    assert!(unknown.to_string().contains("Diamond: Function does not exist"));
+    assert_eq!(
+        outcome.to_string(),
+        "0x0909090909090909090909090909090909090909 has 0 wei and sends 5"
+    );
+    let unknown = world
+        .sim
+        .call(world.block, CLIENT, world.market, &[1, 2, 3, 4])
+        .unwrap_err();
+    assert!(
+        unknown
+            .to_string()
+            .contains("Diamond: Function does not exist")
+    );
     let listed = deal_types::abi::selector("renounceOwnership()");
-    let refusal = world.sim.call(world.block, CLIENT, world.market, &listed).unwrap_err();
+    let refusal = world
+        .sim
+        .call(world.block, CLIENT, world.market, &listed)
+        .unwrap_err();
     assert!(matches!(refusal, Refusal::NotSimulated { .. }));
-    assert_eq!(refusal.to_string(), "the simulation has no renounceOwnership()");
-    let truncated = &GetStatus { commitment_id: word(1) }.encode()[..20];
-    assert_eq!(world.sim.call(world.block, CLIENT, world.market, truncated), Err(Refusal::Silent));
+    assert_eq!(
+        refusal.to_string(),
+        "the simulation has no renounceOwnership()"
+    );
+    let truncated = &GetStatus {
+        commitment_id: word(1),
+    }
+    .encode()[..20];
+    assert_eq!(
+        world.sim.call(world.block, CLIENT, world.market, truncated),
+        Err(Refusal::Silent)
+    );
 }
 
 /// The EVM takes minutes to build, so the contracts are a task of their own.

@@ -100,37 +100,51 @@ impl State {
             "eth_chainId" => json!(format!("{:#x}", self.chain_id)),
             "eth_getBlockByNumber" => {
                 let other = self.fault == Some(Fault::OtherBlock) && params[0] != "latest";
-                let tag = if other { json!("0x1") } else { params[0].clone() };
+                let tag = if other {
+                    json!("0x1")
+                } else {
+                    params[0].clone()
+                };
                 self.find(&tag).map_or(Value::Null, |head| self.block(head))
             }
             "eth_getLogs" => {
                 let filter = &params[0];
-                let number = |name: &str| u64::from_str_radix(&filter[name].as_str().unwrap()[2..], 16).unwrap();
+                let number = |name: &str| {
+                    u64::from_str_radix(&filter[name].as_str().unwrap()[2..], 16).unwrap()
+                };
                 let range = number("fromBlock")..=number("toBlock");
-                let logs = self.blocks.iter().filter(|head| range.contains(&head.number)).map(|head| {
-                    let hash = match self.fault {
-                        Some(Fault::OtherLogs) => Bytes32([9; 32]),
-                        _ => head.hash,
-                    };
-                    let address = match self.fault {
-                        Some(Fault::Uninvited) => Address([1; 20]),
-                        _ => CONTRACT,
-                    };
-                    json!({
-                        "address": address.to_deal_id(),
-                        "topics": [Bytes32([7; 32]).to_string()],
-                        "data": "0x",
-                        "blockNumber": format!("{:#x}", head.number),
-                        "blockHash": hash.to_string(),
-                        "transactionHash": Bytes32([3; 32]).to_string(),
-                        "logIndex": "0x0",
-                    })
-                });
+                let logs = self
+                    .blocks
+                    .iter()
+                    .filter(|head| range.contains(&head.number))
+                    .map(|head| {
+                        let hash = match self.fault {
+                            Some(Fault::OtherLogs) => Bytes32([9; 32]),
+                            _ => head.hash,
+                        };
+                        let address = match self.fault {
+                            Some(Fault::Uninvited) => Address([1; 20]),
+                            _ => CONTRACT,
+                        };
+                        json!({
+                            "address": address.to_deal_id(),
+                            "topics": [Bytes32([7; 32]).to_string()],
+                            "data": "0x",
+                            "blockNumber": format!("{:#x}", head.number),
+                            "blockHash": hash.to_string(),
+                            "transactionHash": Bytes32([3; 32]).to_string(),
+                            "logIndex": "0x0",
+                        })
+                    });
                 logs.collect()
             }
             "eth_estimateGas" => json!(format!("{:#x}", self.gas)),
             "eth_maxPriorityFeePerGas" => json!("0x2"),
-            "eth_getBalance" => json!(if self.poor { "0x5" } else { "0xffffffffffffffffffff" }),
+            "eth_getBalance" => json!(if self.poor {
+                "0x5"
+            } else {
+                "0xffffffffffffffffffff"
+            }),
             "eth_getTransactionCount" => json!(format!("{:#x}", self.used_nonces)),
             "eth_sendRawTransaction" => {
                 let raw = hex::decode(&params[0].as_str().unwrap()[2..]).unwrap();
@@ -163,7 +177,9 @@ impl State {
                 None => json!("0x01"),
             },
             "eth_subscribe" => json!("0x1"),
-            other => return Err(json!({ "code": -32601, "message": format!("{other} is unknown") })),
+            other => {
+                return Err(json!({ "code": -32601, "message": format!("{other} is unknown") }));
+            }
         })
     }
 }
@@ -176,11 +192,21 @@ struct Node {
 
 impl Node {
     async fn start(websocket: bool) -> Self {
-        let mut state = State { chain_id: CHAIN_ID, gas: 21_000, base_fee: 7, ..State::default() };
+        let mut state = State {
+            chain_id: CHAIN_ID,
+            gas: 21_000,
+            base_fee: 7,
+            ..State::default()
+        };
         for _ in 0..3 {
             state.mine(0);
         }
-        Self::listen(Arc::new(Mutex::new(state)), "127.0.0.1:0".parse().unwrap(), websocket).await
+        Self::listen(
+            Arc::new(Mutex::new(state)),
+            "127.0.0.1:0".parse().unwrap(),
+            websocket,
+        )
+        .await
     }
 
     async fn listen(state: Arc<Mutex<State>>, address: SocketAddr, websocket: bool) -> Self {
@@ -199,7 +225,11 @@ impl Node {
                 }
             }
         });
-        Self { state, address, server }
+        Self {
+            state,
+            address,
+            server,
+        }
     }
 
     /// The node disappears; its state stays.
@@ -217,7 +247,11 @@ impl Node {
             max_gas: 100_000,
             ..RpcConfig::new(CHAIN_ID)
         };
-        RpcChain::new(endpoint, config, Some(Wallet::from_bytes(&[0x46; 32]).unwrap()))
+        RpcChain::new(
+            endpoint,
+            config,
+            Some(Wallet::from_bytes(&[0x46; 32]).unwrap()),
+        )
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
@@ -276,7 +310,10 @@ async fn serve_http(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             std::future::pending::<()>().await;
             return;
         };
-        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        let response = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
         if stream.write_all(response.as_bytes()).await.is_err() {
             return;
         }
@@ -287,7 +324,10 @@ async fn serve_websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
     use soketto::handshake::{Server, server::Response};
     let mut server = Server::new(stream.compat());
     let key = server.receive_request().await.unwrap().key();
-    let accept = Response::Accept { key, protocol: None };
+    let accept = Response::Accept {
+        key,
+        protocol: None,
+    };
     server.send_response(&accept).await.unwrap();
     let (mut sender, mut receiver) = server.into_builder().finish();
     let mut message = Vec::new();
@@ -314,8 +354,18 @@ async fn serve_websocket(stream: TcpStream, state: Arc<Mutex<State>>) {
 }
 
 fn follower() -> Follower {
-    let filter = LogFilter { addresses: vec![CONTRACT], topics: vec![vec![Bytes32([7; 32])]] };
-    Follower::new(filter, 1, FollowerConfig { depth: 8, batch: 100 })
+    let filter = LogFilter {
+        addresses: vec![CONTRACT],
+        topics: vec![vec![Bytes32([7; 32])]],
+    };
+    Follower::new(
+        filter,
+        1,
+        FollowerConfig {
+            depth: 8,
+            batch: 100,
+        },
+    )
 }
 
 fn blocks(events: &[ChainEvent]) -> Vec<u64> {
@@ -336,12 +386,21 @@ async fn a_node_that_stalls_and_disappears() {
         state.fault = Some(Fault::Stall);
     });
     let error = follower.step(&chain).await.unwrap_err();
-    assert!(matches!(&error, FollowError::Chain(error) if error.is_transient()), "{error}");
-    assert!(error.to_string().contains("was not answered in 300ms"), "{error}");
+    assert!(
+        matches!(&error, FollowError::Chain(error) if error.is_transient()),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("was not answered in 300ms"),
+        "{error}"
+    );
     node.set(|state| state.fault = None);
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [4]);
     let (state, address) = node.stop().await;
-    assert!(matches!(follower.step(&chain).await, Err(FollowError::Chain(ChainError::Unreachable { .. }))));
+    assert!(matches!(
+        follower.step(&chain).await,
+        Err(FollowError::Chain(ChainError::Unreachable { .. }))
+    ));
     state.lock().unwrap().mine(0);
     let _node = Node::listen(state, address, false).await;
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [5]);
@@ -357,13 +416,22 @@ async fn a_node_that_lies() {
     ] {
         node.set(|state| state.fault = Some(fault));
         let error = follower.step(&chain).await.unwrap_err();
-        assert!(matches!(error, FollowError::Inconsistent { number: 1, .. }), "{error}");
+        assert!(
+            matches!(error, FollowError::Inconsistent { number: 1, .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains(expected), "{error}");
     }
     node.set(|state| state.fault = Some(Fault::OtherBlock));
     let error = follower.step(&chain).await.unwrap_err();
-    assert!(matches!(error, FollowError::Inconsistent { number: 2, .. }), "{error}");
-    for (fault, expected) in [(Fault::Overflow, "eth_getBlockByNumber answered"), (Fault::Garbage, "EOF")] {
+    assert!(
+        matches!(error, FollowError::Inconsistent { number: 2, .. }),
+        "{error}"
+    );
+    for (fault, expected) in [
+        (Fault::Overflow, "eth_getBlockByNumber answered"),
+        (Fault::Garbage, "EOF"),
+    ] {
         node.set(|state| state.fault = Some(fault));
         let error = follower.step(&chain).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -387,7 +455,10 @@ async fn a_chain_that_goes_backwards() {
         }
     });
     let events = follower.step(&chain).await.unwrap();
-    let undone = events.iter().filter(|event| matches!(event, ChainEvent::Undone(_))).count();
+    let undone = events
+        .iter()
+        .filter(|event| matches!(event, ChainEvent::Undone(_)))
+        .count();
     assert_eq!((undone, blocks(&events)), (2, vec![2, 3, 4]));
     // Deeper than what is kept.
     for _ in 0..12 {
@@ -401,11 +472,19 @@ async fn a_chain_that_goes_backwards() {
         }
     });
     let error = follower.step(&chain).await.unwrap_err();
-    assert!(matches!(error, FollowError::TooDeep { depth: 8, .. }), "{error}");
+    assert!(
+        matches!(error, FollowError::TooDeep { depth: 8, .. }),
+        "{error}"
+    );
 }
 
 fn order(key: u8) -> Order {
-    Order { key: Bytes32([key; 32]), to: CONTRACT, input: vec![1, 2, 3, 4], value: U256::ZERO }
+    Order {
+        key: Bytes32([key; 32]),
+        to: CONTRACT,
+        input: vec![1, 2, 3, 4],
+        value: U256::ZERO,
+    }
 }
 
 #[tokio::test]
@@ -444,14 +523,22 @@ async fn a_transaction_whose_answer_is_lost_is_made_once() {
         state.used_nonces = 2;
     });
     assert_eq!(chain.submit(&order(2)).await, Ok(second));
-    assert!(chain.receipt(second).await.unwrap().is_some_and(|mined| mined.succeeded));
+    assert!(
+        chain
+            .receipt(second)
+            .await
+            .unwrap()
+            .is_some_and(|mined| mined.succeeded)
+    );
 }
 
 #[tokio::test]
 async fn a_nonce_that_another_program_used() {
     let node = Node::start(false).await;
     let chain = node.chain("http");
-    node.set(|state| state.refuse = Some(json!({ "code": -32000, "message": "nonce too low: next nonce 4" })));
+    node.set(|state| {
+        state.refuse = Some(json!({ "code": -32000, "message": "nonce too low: next nonce 4" }))
+    });
     chain.submit(&order(1)).await.unwrap();
     // The first was never mined, and its nonce is gone: the order is made anew.
     node.set(|state| state.used_nonces = 5);
@@ -467,26 +554,41 @@ async fn orders_that_cannot_be_made() {
     let node = Node::start(false).await;
     node.set(|state| state.chain_id = 1);
     let chain = node.chain("http");
-    let wrong = ChainError::ChainId { actual: 1, expected: CHAIN_ID };
+    let wrong = ChainError::ChainId {
+        actual: 1,
+        expected: CHAIN_ID,
+    };
     assert_eq!(chain.submit(&order(1)).await, Err(wrong));
     node.set(|state| {
         state.chain_id = CHAIN_ID;
         state.poor = true;
     });
     let error = chain.submit(&order(1)).await.unwrap_err();
-    assert!(matches!(error, ChainError::Funds { balance, .. } if balance == U256::from(5)), "{error}");
+    assert!(
+        matches!(error, ChainError::Funds { balance, .. } if balance == U256::from(5)),
+        "{error}"
+    );
     node.set(|state| {
         state.poor = false;
         state.gas = 90_000;
     });
     let error = chain.submit(&order(1)).await.unwrap_err();
-    assert_eq!(error, ChainError::Gas { needed: 112_500, limit: 100_000 });
+    assert_eq!(
+        error,
+        ChainError::Gas {
+            needed: 112_500,
+            limit: 100_000
+        }
+    );
     node.set(|state| {
         state.gas = 21_000;
         state.refuse = Some(json!({ "code": -32000, "message": "out of gas" }));
     });
     let error = chain.submit(&order(1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "eth_sendRawTransaction was refused with code -32000: out of gas");
+    assert_eq!(
+        error.to_string(),
+        "eth_sendRawTransaction was refused with code -32000: out of gas"
+    );
     // None of them left a trace: the next attempt is the first.
     chain.submit(&order(1)).await.unwrap();
     node.set(|state| assert_eq!(state.sent[0].body().nonce, 0));
@@ -496,14 +598,31 @@ async fn orders_that_cannot_be_made() {
 async fn refusals_of_contracts_are_read() {
     let node = Node::start(false).await;
     let chain = node.chain("http");
-    let revert = Revert::Message { message: "Peer doesn't exist".into() };
-    for data in [json!(format!("0x{}", hex::encode(revert.encode()))), json!({ "data": format!("0x{}", hex::encode(revert.encode())) })] {
-        node.set(|state| state.refuse = Some(json!({ "code": 3, "message": "execution reverted", "data": data })));
-        assert_eq!(chain.call(CONTRACT, vec![]).await, Err(ChainError::Revert(revert.clone())));
+    let revert = Revert::Message {
+        message: "Peer doesn't exist".into(),
+    };
+    for data in [
+        json!(format!("0x{}", hex::encode(revert.encode()))),
+        json!({ "data": format!("0x{}", hex::encode(revert.encode())) }),
+    ] {
+        node.set(|state| {
+            state.refuse = Some(json!({ "code": 3, "message": "execution reverted", "data": data }))
+        });
+        assert_eq!(
+            chain.call(CONTRACT, vec![]).await,
+            Err(ChainError::Revert(revert.clone()))
+        );
     }
-    node.set(|state| state.refuse = Some(json!({ "code": 3, "message": "", "data": "0x01020304" })));
+    node.set(|state| {
+        state.refuse = Some(json!({ "code": 3, "message": "", "data": "0x01020304" }))
+    });
     let error = chain.call(CONTRACT, vec![]).await.unwrap_err();
-    assert_eq!(error, ChainError::UnknownRevert { data: "01020304".into() });
+    assert_eq!(
+        error,
+        ChainError::UnknownRevert {
+            data: "01020304".into()
+        }
+    );
     assert_eq!(chain.call(CONTRACT, vec![]).await, Ok(vec![1]));
 }
 
@@ -516,7 +635,10 @@ async fn over_websocket_too() {
     let (events, ()) = tokio::join!(follower.step(&chain), chain.changed());
     assert_eq!(blocks(&events.unwrap()), [4]);
     let (state, address) = node.stop().await;
-    assert!(matches!(follower.step(&chain).await, Err(FollowError::Chain(ChainError::Unreachable { .. }))));
+    assert!(matches!(
+        follower.step(&chain).await,
+        Err(FollowError::Chain(ChainError::Unreachable { .. }))
+    ));
     state.lock().unwrap().mine(0);
     let _node = Node::listen(state, address, true).await;
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [5]);

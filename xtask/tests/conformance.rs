@@ -48,7 +48,10 @@ fn marine() {
 #[test]
 fn ccp_and_deals() {
     let report = replayed(Kind::Ccp, "ccp-and-deals", committed_path("ccp-and-deals"));
-    assert!(report.failures.is_empty() && report.skipped.is_empty(), "not all records passed");
+    assert!(
+        report.failures.is_empty() && report.skipped.is_empty(),
+        "not all records passed"
+    );
 }
 
 #[test]

@@ -256,11 +256,11 @@ impl Both {
                 .take_while(|(a, b)| a == b)
                 .count();
             differ(format!(
-                "event {at} of {} is {}\n    simulated: of {}, {}",
-                outcome.logs.len(),
+                "event {at} is {}\n    simulated: {}\n    all: {}\n    simulated: {}",
                 describe(outcome.logs.get(at)),
-                simulated.len(),
                 describe(simulated.get(at)),
+                names(&outcome.logs),
+                names(&simulated),
             ));
         }
     }
@@ -362,4 +362,17 @@ fn describe(log: Option<&(Address, LogData)>) -> String {
         Ok(event) => format!("{address}: {event:?}"),
         Err(error) => error.to_string(),
     }
+}
+
+fn names(logs: &[(Address, LogData)]) -> String {
+    let name = |(_, log): &(Address, LogData)| match MarketEvent::decode(&log.topics, &log.data) {
+        Ok(event) => event
+            .signature()
+            .split('(')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        Err(error) => error.to_string(),
+    };
+    logs.iter().map(name).collect::<Vec<_>>().join(", ")
 }

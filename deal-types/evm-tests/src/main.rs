@@ -6,6 +6,7 @@
 
 mod both;
 mod evm;
+mod refusals;
 mod script;
 
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
 fn run(factories: &str, seeds: u64) -> Result<bool, String> {
     let code = evm::Code::load(factories.as_ref())?;
     let mut agree = report("life", &script::life(&code)?);
-    agree &= report("refusals", &script::refusals(&code)?);
+    agree &= report("refusals", &refusals::refusals(&code)?);
     let mut transactions = 0;
     for seed in 0..seeds {
         let both = script::random(&code, seed, STEPS)?;

@@ -3,10 +3,8 @@
 use deal_types::{
     AccessType, Address, Bytes32, U256,
     contract::{
-        ActivateWorker, AddComputePeers, AddComputeUnits, AddEffector, ChangeMinPricePerCuPerEpoch,
-        CreateCommitment, DeployDeal, DepositCollateral, DepositToDeal, DiamondReceive,
-        FinishCommitment, GrantAccess, MatchDeal, RegisterMarketOffer, RemoveCommitment,
-        RemoveComputePeer, RemoveComputeUnit, RemoveEffector, RemoveOffer,
+        ActivateWorker, CreateCommitment, DeployDeal, DepositCollateral, DepositToDeal,
+        DiamondReceive, FinishCommitment, MatchDeal, RegisterMarketOffer,
         RemoveUnitsFromCommitment, RemoveWorker, SetAppCid, SetDifficulty, SetFltPrice,
         SetProviderInfo, StopDeal, SubmitProof, SubmitProofs, WithdrawCollateral, WithdrawFromDeal,
         WithdrawReward, WithdrawRewards, token,
@@ -21,9 +19,9 @@ use crate::{
     evm::Code,
 };
 
-const PROVIDER: u8 = 2;
+pub(crate) const PROVIDER: u8 = 2;
 const STAKER: u8 = 3;
-const CLIENT: u8 = 4;
+pub(crate) const CLIENT: u8 = 4;
 const PEER_OWNER: u8 = 5;
 const RATES: [u64; 3] = [5_000_000, 3_333_333, 10_000_000];
 
@@ -62,7 +60,7 @@ fn peer(number: u8) -> RegisterComputePeer {
 
 const PEERS: [u8; 3] = [10, 20, 30];
 
-fn offer(both: &Both, peers: Vec<RegisterComputePeer>) -> RegisterMarketOffer {
+pub(crate) fn offer(both: &Both, peers: Vec<RegisterComputePeer>) -> RegisterMarketOffer {
     RegisterMarketOffer {
         min_price_per_cu_per_epoch: uint(10),
         payment_token: both.token,
@@ -110,7 +108,7 @@ fn commit(both: &mut Both, peer: u8, duration: u64, rate: u64) {
     }
 }
 
-fn wrap(both: &mut Both, amount: u64, spender: Address) {
+pub(crate) fn wrap(both: &mut Both, amount: u64, spender: Address) {
     let (client, token) = (account(CLIENT), both.token);
     both.send(client, token, &token::Wrap {}, u128::from(amount));
     both.send(
@@ -124,7 +122,7 @@ fn wrap(both: &mut Both, amount: u64, spender: Address) {
     );
 }
 
-fn terms(both: &Both, deposit: u64, min: u64, target: u64, units: u64) -> DeployDeal {
+pub(crate) fn terms(both: &Both, deposit: u64, min: u64, target: u64, units: u64) -> DeployDeal {
     DeployDeal {
         app_cid: cid(7),
         payment_token: both.token,
@@ -141,7 +139,7 @@ fn terms(both: &Both, deposit: u64, min: u64, target: u64, units: u64) -> Deploy
     }
 }
 
-fn deploy(both: &mut Both, terms: &DeployDeal) -> Option<Address> {
+pub(crate) fn deploy(both: &mut Both, terms: &DeployDeal) -> Option<Address> {
     let amount = u64::try_from(terms.deposit_amount).ok()?;
     wrap(both, amount, both.market);
     let (deal,) = both.send(account(CLIENT), both.market, terms, 0)?;
@@ -149,7 +147,7 @@ fn deploy(both: &mut Both, terms: &DeployDeal) -> Option<Address> {
     Some(deal)
 }
 
-fn prove(both: &mut Both, unit: u8, number: u64) {
+pub(crate) fn prove(both: &mut Both, unit: u8, number: u64) {
     let (epoch, nonce) = (both.epoch().to_be_bytes(), number.to_be_bytes());
     let call = SubmitProof {
         unit_id: word(unit),
@@ -459,411 +457,4 @@ fn step(both: &mut Both, dice: &mut Dice, offer: Bytes32) {
             both.send(account(1), market, &SetDifficulty { difficulty }, 0);
         }
     }
-}
-
-/// Calls that are refused, or nearly.
-pub fn refusals(code: &Code) -> Result<Both, String> {
-    let params = Params {
-        whitelist: true,
-        max_units_per_provider: 7,
-        max_units_per_commitment: 3,
-        ..Params::default()
-    };
-    let mut both = Both::new(code, &params)?;
-    let (p, c, market) = (account(PROVIDER), account(CLIENT), both.market);
-    let one = |units: &[u8]| RegisterComputePeer {
-        peer_id: word(10),
-        owner: p,
-        unit_ids: units.iter().map(|unit| word(*unit)).collect(),
-    };
-    let good = offer(&both, vec![one(&[11, 12])]);
-    both.send(p, market, &good, 0);
-    both.send(
-        p,
-        market,
-        &SetProviderInfo {
-            name: String::new(),
-            metadata: cid(1),
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &SetProviderInfo {
-            name: "P".into(),
-            metadata: cid(1),
-        },
-        0,
-    );
-    for bad in [
-        RegisterMarketOffer {
-            min_price_per_cu_per_epoch: U256::ZERO,
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            payment_token: account(77),
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            payment_token: Address::ZERO,
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            peers: vec![one(&[])],
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            peers: vec![RegisterComputePeer {
-                peer_id: word(0),
-                ..one(&[11])
-            }],
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            peers: vec![one(&[0])],
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            peers: vec![one(&[11, 11])],
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            peers: vec![one(&[1, 2, 3, 4, 5, 6, 7, 8])],
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            min_protocol_version: U256::ZERO,
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            max_protocol_version: uint(2),
-            ..good.clone()
-        },
-        RegisterMarketOffer {
-            min_protocol_version: uint(2),
-            ..good.clone()
-        },
-    ] {
-        both.send(p, market, &bad, 0);
-    }
-    let Some((offer_id,)) = both.send(p, market, &good, 0) else {
-        return Ok(both);
-    };
-    both.peers.push(word(10));
-    both.send(p, market, &good, 0);
-    let more = RegisterComputePeer {
-        peer_id: word(20),
-        ..one(&[21])
-    };
-    both.send(
-        c,
-        market,
-        &AddComputePeers {
-            offer_id,
-            peers: vec![more.clone()],
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &AddComputePeers {
-            offer_id: word(9),
-            peers: vec![more.clone()],
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &AddComputePeers {
-            offer_id,
-            peers: vec![more],
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &AddComputePeers {
-            offer_id,
-            peers: vec![],
-        },
-        0,
-    );
-    for (sender, peer, units) in [
-        (p, 99, vec![22]),
-        (c, 20, vec![22]),
-        (p, 20, vec![]),
-        (p, 20, vec![22, 23]),
-    ] {
-        let unit_ids = units.into_iter().map(word).collect();
-        both.send(
-            sender,
-            market,
-            &AddComputeUnits {
-                peer_id: word(peer),
-                unit_ids,
-            },
-            0,
-        );
-    }
-    both.send(
-        c,
-        market,
-        &ChangeMinPricePerCuPerEpoch {
-            offer_id,
-            min_price_per_cu_per_epoch: uint(1),
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &ChangeMinPricePerCuPerEpoch {
-            offer_id,
-            min_price_per_cu_per_epoch: uint(0),
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &ChangeMinPricePerCuPerEpoch {
-            offer_id,
-            min_price_per_cu_per_epoch: uint(1),
-        },
-        0,
-    );
-    for effector in [1, 2] {
-        both.send(
-            p,
-            market,
-            &AddEffector {
-                offer_id,
-                effectors: vec![cid(effector)],
-            },
-            0,
-        );
-    }
-    both.send(
-        p,
-        market,
-        &RemoveEffector {
-            offer_id,
-            effectors: vec![cid(3)],
-        },
-        0,
-    );
-    both.send(
-        p,
-        market,
-        &RemoveEffector {
-            offer_id,
-            effectors: vec![cid(2)],
-        },
-        0,
-    );
-    both.send(p, market, &RemoveOffer { offer_id }, 0);
-    both.send(p, market, &RemoveComputePeer { peer_id: word(20) }, 0);
-    both.send(c, market, &RemoveComputePeer { peer_id: word(20) }, 0);
-    both.send(c, market, &RemoveComputeUnit { unit_id: word(21) }, 0);
-    both.send(p, market, &RemoveComputeUnit { unit_id: word(21) }, 0);
-    let commitment = CreateCommitment {
-        peer_id: word(10),
-        duration: uint(20),
-        delegator: Address::ZERO,
-        reward_delegation_rate: uint(5),
-    };
-    both.send(p, market, &commitment, 0);
-    both.send(both.owner, market, &GrantAccess { account: p }, 0);
-    both.send(c, market, &GrantAccess { account: c }, 0);
-    for bad in [
-        CreateCommitment {
-            peer_id: word(99),
-            ..commitment.clone()
-        },
-        CreateCommitment {
-            duration: uint(9),
-            ..commitment.clone()
-        },
-        CreateCommitment {
-            duration: uint(1_001),
-            ..commitment.clone()
-        },
-        CreateCommitment {
-            reward_delegation_rate: U256::ZERO,
-            ..commitment.clone()
-        },
-        CreateCommitment {
-            reward_delegation_rate: uint(10_000_001),
-            ..commitment.clone()
-        },
-    ] {
-        both.send(p, market, &bad, 0);
-    }
-    both.send(c, market, &commitment, 0);
-    let Some((id,)) = both.send(p, market, &commitment, 0) else {
-        return Ok(both);
-    };
-    both.send(p, market, &commitment, 0);
-    both.send(c, market, &RemoveCommitment { commitment_id: id }, 0);
-    both.send(
-        c,
-        market,
-        &DepositCollateral {
-            commitment_ids: vec![word(9)],
-        },
-        0,
-    );
-    both.send(
-        c,
-        market,
-        &DepositCollateral {
-            commitment_ids: vec![id],
-        },
-        1,
-    );
-    both.send(
-        c,
-        market,
-        &DepositCollateral {
-            commitment_ids: vec![id],
-        },
-        300_000_000_000_000_000,
-    );
-    both.send(p, market, &RemoveCommitment { commitment_id: id }, 0);
-    let Some((id,)) = both.send(p, market, &commitment, 0) else {
-        return Ok(both);
-    };
-    both.commitments.push(id);
-    both.next_epoch();
-    prove(&mut both, 11, 1);
-    both.send(
-        c,
-        market,
-        &DepositCollateral {
-            commitment_ids: vec![id],
-        },
-        200_000_000_000_000_000,
-    );
-    both.send(
-        c,
-        market,
-        &DepositCollateral {
-            commitment_ids: vec![id],
-        },
-        200_000_000_000_000_000,
-    );
-    both.ask_all();
-    wrap(&mut both, 1_000, market);
-    let good = terms(&both, 100, 1, 2, 1);
-    for bad in [
-        DeployDeal {
-            deposit_amount: uint(40),
-            ..good.clone()
-        },
-        DeployDeal {
-            deposit_amount: uint(2_000),
-            ..good.clone()
-        },
-        DeployDeal {
-            min_workers: U256::ZERO,
-            ..good.clone()
-        },
-        DeployDeal {
-            min_workers: uint(3),
-            ..good.clone()
-        },
-        DeployDeal {
-            cu_count_per_worker: U256::ZERO,
-            ..good.clone()
-        },
-        DeployDeal {
-            payment_token: account(77),
-            ..good.clone()
-        },
-        DeployDeal {
-            price_per_cu_per_epoch: U256::MAX,
-            ..good.clone()
-        },
-    ] {
-        both.send(c, market, &bad, 0);
-    }
-    // No commitment is needed where providers are chosen by name.
-    let chosen = DeployDeal {
-        access_type: AccessType::Whitelist,
-        access_list: vec![p],
-        effectors: vec![cid(1)],
-        ..good.clone()
-    };
-    let strict = [
-        good.clone(),
-        DeployDeal {
-            protocol_version: uint(9),
-            ..good.clone()
-        },
-        chosen,
-        DeployDeal {
-            effectors: vec![cid(5)],
-            ..good.clone()
-        },
-        DeployDeal {
-            access_type: AccessType::Blacklist,
-            access_list: vec![p],
-            ..good
-        },
-    ];
-    for terms in strict {
-        let Some(deal) = deploy(&mut both, &terms) else {
-            continue;
-        };
-        for groups in [
-            vec![],
-            vec![vec![]],
-            vec![vec![word(9)]],
-            vec![vec![word(11), word(12)]],
-            vec![vec![word(22)]],
-        ] {
-            let call = MatchDeal {
-                deal,
-                offers: vec![offer_id],
-                compute_units: vec![groups],
-            };
-            both.send(c, market, &call, 0);
-        }
-        let call = MatchDeal {
-            deal,
-            offers: vec![word(9)],
-            compute_units: vec![vec![vec![word(22)]]],
-        };
-        both.send(c, market, &call, 0);
-        let onchain_id = Bytes32::from_uint(uint(1));
-        both.send(
-            p,
-            deal,
-            &ActivateWorker {
-                onchain_id,
-                offchain_id: Bytes32::ZERO,
-            },
-            0,
-        );
-        both.send(
-            p,
-            deal,
-            &ActivateWorker {
-                onchain_id,
-                offchain_id: word(0xaa),
-            },
-            0,
-        );
-        both.next_epoch();
-        both.next_epoch();
-        both.ask_all();
-        both.send(p, deal, &WithdrawRewards { onchain_id }, 0);
-        both.send(c, deal, &RemoveWorker { onchain_id }, 0);
-    }
-    both.ask_all();
-    Ok(both)
 }

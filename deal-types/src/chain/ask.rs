@@ -62,7 +62,11 @@ const MAX_DEALS: usize = 4_096;
 #[async_trait]
 pub trait ChainExt: Chain {
     /// Calls a function and reads its answer.
-    async fn read<C: Call + Send + Sync>(&self, to: Address, call: &C) -> Result<C::Output, ChainError>
+    async fn read<C: Call + Send + Sync>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Output, ChainError>
     where
         C::Output: Send,
     {
@@ -79,13 +83,25 @@ pub trait ChainExt: Chain {
         market: Address,
         peer: PeerKey,
     ) -> Result<Vec<(Address, Result<HostDeal, ChainError>)>, ChainError> {
-        let units = match self.read(market, &GetComputeUnits { peer_id: peer.to_word() }).await {
+        let units = match self
+            .read(
+                market,
+                &GetComputeUnits {
+                    peer_id: peer.to_word(),
+                },
+            )
+            .await
+        {
             Ok((units,)) => units,
             Err(error) if is_unregistered(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
         let mut by_deal = std::collections::BTreeMap::<Address, (Bytes32, Vec<Bytes32>)>::new();
-        for unit in units.into_iter().filter(|unit| !unit.deal.is_zero()).take(MAX_DEALS) {
+        for unit in units
+            .into_iter()
+            .filter(|unit| !unit.deal.is_zero())
+            .take(MAX_DEALS)
+        {
             let entry = by_deal.entry(unit.deal).or_default();
             entry.0 = unit.onchain_worker_id;
             entry.1.push(unit.id);
@@ -95,7 +111,13 @@ pub trait ChainExt: Chain {
             let found = async {
                 let (status,) = self.read(deal, &GetDealStatus {}).await?;
                 let (app_cid,) = self.read(deal, &GetAppCid {}).await?;
-                Ok(HostDeal { deal, status, unit_ids, app_cid, onchain_worker_id })
+                Ok(HostDeal {
+                    deal,
+                    status,
+                    unit_ids,
+                    app_cid,
+                    onchain_worker_id,
+                })
             };
             deals.push((deal, found.await));
         }
@@ -117,7 +139,13 @@ pub trait ChainExt: Chain {
         }
         .encode();
         let key = keccak256_of(&[b"aquamarine/register-worker", &deal.0, &input]);
-        self.submit(&Order { key, to: deal, input, value: U256::ZERO }).await
+        self.submit(&Order {
+            key,
+            to: deal,
+            input,
+            value: U256::ZERO,
+        })
+        .await
     }
 
     /// What is known of a transaction.
@@ -135,8 +163,7 @@ pub trait ChainExt: Chain {
         let subnet = |worker: Worker| SubnetWorker {
             unit_ids: worker.compute_unit_ids,
             host: PeerKey::from_word(worker.peer_id),
-            worker: (!worker.offchain_id.is_zero())
-                .then(|| PeerKey::from_word(worker.offchain_id)),
+            worker: (!worker.offchain_id.is_zero()).then(|| PeerKey::from_word(worker.offchain_id)),
         };
         Ok(workers.into_iter().map(subnet).collect())
     }

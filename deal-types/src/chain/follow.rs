@@ -44,7 +44,9 @@ pub enum FollowError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// More blocks were taken back than can be.
-    #[error("block {number} is {actual} where {known} was known, and no block of the last {depth} is left")]
+    #[error(
+        "block {number} is {actual} where {known} was known, and no block of the last {depth} is left"
+    )]
     TooDeep {
         /// The oldest block that is known.
         number: u64,
@@ -121,7 +123,9 @@ impl Follower {
     /// The first block that can still be taken back; everything before it is final.
     #[must_use]
     pub fn safe_start(&self) -> u64 {
-        self.known.front().map_or(self.next, |known| known.head.number)
+        self.known
+            .front()
+            .map_or(self.next, |known| known.head.number)
     }
 
     /// Whether all blocks up to `head` are read.
@@ -142,7 +146,11 @@ impl Follower {
         Ok(events)
     }
 
-    async fn advance(&mut self, chain: &dyn Chain, head: Head) -> Result<Vec<ChainEvent>, FollowError> {
+    async fn advance(
+        &mut self,
+        chain: &dyn Chain,
+        head: Head,
+    ) -> Result<Vec<ChainEvent>, FollowError> {
         let mut events = Vec::new();
         let Some(kept) = self.common(chain, head).await? else {
             return Ok(events);
@@ -154,13 +162,22 @@ impl Follower {
                 events.push(ChainEvent::BlockUndone(gone.head));
             }
         }
-        let last = head.number.min(self.next.saturating_add(self.config.batch).saturating_sub(1));
+        let last = head.number.min(
+            self.next
+                .saturating_add(self.config.batch)
+                .saturating_sub(1),
+        );
         let final_before = head.number.saturating_sub(self.config.depth);
         if self.next < final_before {
-            self.read_final(chain, last.min(final_before - 1), &mut events).await?;
+            self.read_final(chain, last.min(final_before - 1), &mut events)
+                .await?;
         }
         while self.next <= last {
-            let fetched = if self.next == head.number { Some(head) } else { chain.block(self.next).await? };
+            let fetched = if self.next == head.number {
+                Some(head)
+            } else {
+                chain.block(self.next).await?
+            };
             // The chain became shorter meanwhile.
             let Some(block) = fetched else { break };
             self.read_block(chain, block, &mut events).await?;
@@ -175,7 +192,12 @@ impl Follower {
             return Ok((head.number >= self.next).then_some(self.next));
         };
         let mut lost = None;
-        for known in self.known.iter().rev().filter(|known| known.head.number <= head.number) {
+        for known in self
+            .known
+            .iter()
+            .rev()
+            .filter(|known| known.head.number <= head.number)
+        {
             let number = known.head.number;
             let actual = if number == head.number {
                 Some(head)
@@ -230,10 +252,16 @@ impl Follower {
         }
         if let Some(last) = self.known.back() {
             if block.parent != last.head.hash {
-                return Err(inconsistent(format!("parent {} instead of {}", block.parent, last.head.hash)));
+                return Err(inconsistent(format!(
+                    "parent {} instead of {}",
+                    block.parent, last.head.hash
+                )));
             }
             if block.timestamp < last.head.timestamp {
-                return Err(inconsistent(format!("time {} before {}", block.timestamp, last.head.timestamp)));
+                return Err(inconsistent(format!(
+                    "time {} before {}",
+                    block.timestamp, last.head.timestamp
+                )));
             }
         }
         let logs = chain.logs(&self.filter, number, number).await?;
@@ -266,10 +294,16 @@ impl Follower {
                 return inconsistent(log.block, format!("log {} out of place", log.index));
             }
             if hash.is_some_and(|hash| hash != log.block_hash) {
-                return inconsistent(log.block, format!("log {} of block {}", log.index, log.block_hash));
+                return inconsistent(
+                    log.block,
+                    format!("log {} of block {}", log.index, log.block_hash),
+                );
             }
             if !self.filter.matches(log.address, &log.log) {
-                return inconsistent(log.block, format!("log {} that was not asked for", log.index));
+                return inconsistent(
+                    log.block,
+                    format!("log {} that was not asked for", log.index),
+                );
             }
             last = Some(place);
         }

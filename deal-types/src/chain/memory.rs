@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{Chain, ChainError, ChainLog, Head, LogFilter, MAX_LOGS, MinedTransaction, Order};
 use crate::{
-    Address, Bytes32, U256,
+    Address, Bytes32,
     contract::Revert,
     keccak256_of,
     sim::{Block, Genesis, MarketSim, Refusal, Target, Transaction},
@@ -42,7 +45,8 @@ struct State {
 #[derive(Clone)]
 pub struct MemoryChain {
     state: Arc<Mutex<State>>,
-    height: Arc<watch::Sender<u64>>,
+    /// Blocks that were ever made.
+    made: Arc<watch::Sender<u64>>,
     market: Address,
 }
 
@@ -76,7 +80,7 @@ impl MemoryChain {
                 submitted: BTreeMap::new(),
                 branch: 0,
             })),
-            height: Arc::new(watch::Sender::new(1)),
+            made: Arc::new(watch::Sender::new(1)),
             market,
         })
     }
@@ -93,6 +97,7 @@ impl MemoryChain {
         MemoryConnection {
             chain: self.clone(),
             account,
+            seen: Arc::default(),
         }
     }
 
@@ -148,7 +153,7 @@ impl MemoryChain {
         }
         state.blocks.push(Mined { head, transactions });
         drop(state);
-        self.height.send_replace(number);
+        self.made.send_modify(|made| *made += 1);
         head
     }
 
@@ -180,7 +185,10 @@ impl MemoryChain {
 
 impl State {
     fn head(&self) -> Head {
-        self.blocks.last().map(|block| block.head).unwrap_or_default()
+        self.blocks
+            .last()
+            .map(|block| block.head)
+            .unwrap_or_default()
     }
 
     fn block(&self) -> Block {
@@ -208,6 +216,8 @@ fn block_hash(number: u64, timestamp: u64, parent: Bytes32, branch: u64) -> Byte
 pub struct MemoryConnection {
     chain: MemoryChain,
     account: Address,
+    /// What [`MemoryChain::made`] was when the head was asked for last.
+    seen: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -217,21 +227,34 @@ impl Chain for MemoryConnection {
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
+        let made = *self.chain.made.borrow();
+        self.seen.store(made, Ordering::Relaxed);
         Ok(self.chain.lock().head())
     }
 
     async fn block(&self, number: u64) -> Result<Option<Head>, ChainError> {
         let state = self.chain.lock();
         // Blocks are numbered from 1.
-        let at = number.checked_sub(1).and_then(|at| usize::try_from(at).ok());
-        Ok(at.and_then(|at| state.blocks.get(at)).map(|block| block.head))
+        let at = number
+            .checked_sub(1)
+            .and_then(|at| usize::try_from(at).ok());
+        Ok(at
+            .and_then(|at| state.blocks.get(at))
+            .map(|block| block.head))
     }
 
-    async fn logs(&self, filter: &LogFilter, from: u64, to: u64) -> Result<Vec<ChainLog>, ChainError> {
+    async fn logs(
+        &self,
+        filter: &LogFilter,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ChainLog>, ChainError> {
         let state = self.chain.lock();
         let blocks = state.blocks.iter();
         let wanted = blocks.filter(|block| (from..=to).contains(&block.head.number));
-        let logs = wanted.flat_map(|block| &block.transactions).flat_map(|mined| &mined.logs);
+        let logs = wanted
+            .flat_map(|block| &block.transactions)
+            .flat_map(|mined| &mined.logs);
         let wanted = logs.filter(|log| filter.matches(log.address, &log.log));
         let logs: Vec<ChainLog> = wanted.take(MAX_LOGS + 1).cloned().collect();
         if logs.len() > MAX_LOGS {
@@ -256,7 +279,9 @@ impl Chain for MemoryConnection {
             return Ok(*hash);
         }
         if state.pending.len() >= MAX_PENDING {
-            return Err(ChainError::Busy { count: state.pending.len() });
+            return Err(ChainError::Busy {
+                count: state.pending.len(),
+            });
         }
         let balance = state.sim.balance(self.account);
         if balance < order.value {
@@ -287,21 +312,41 @@ impl Chain for MemoryConnection {
 
     async fn receipt(&self, transaction: Bytes32) -> Result<Option<MinedTransaction>, ChainError> {
         let state = self.chain.lock();
-        let mined = state.blocks.iter().rev().flat_map(|block| &block.transactions);
-        Ok(mined.into_iter().find(|mined| mined.hash == transaction).cloned())
+        let mined = state
+            .blocks
+            .iter()
+            .rev()
+            .flat_map(|block| &block.transactions);
+        Ok(mined
+            .into_iter()
+            .find(|mined| mined.hash == transaction)
+            .cloned())
     }
 
     async fn changed(&self) {
-        let mut height = self.chain.height.subscribe();
+        let seen = self.seen.load(Ordering::Relaxed);
         // The sender lives as long as this connection.
-        let _ = height.changed().await;
+        let _ = self
+            .chain
+            .made
+            .subscribe()
+            .wait_for(|made| *made != seen)
+            .await;
     }
 }
 
 fn refused(refusal: Refusal) -> ChainError {
     match refusal {
         Refusal::Revert(revert) => ChainError::Revert(revert),
-        Refusal::Funds { account, balance, needed } => ChainError::Funds { account, balance, needed },
+        Refusal::Funds {
+            account,
+            balance,
+            needed,
+        } => ChainError::Funds {
+            account,
+            balance,
+            needed,
+        },
         other => ChainError::Revert(Revert::Message {
             message: other.to_string(),
         }),
@@ -311,14 +356,18 @@ fn refused(refusal: Refusal) -> ChainError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::{ChainEvent, ChainExt, FollowError, Follower, FollowerConfig, TransactionState};
+    use crate::chain::{
+        ChainEvent, ChainExt, FollowError, Follower, FollowerConfig, TransactionState,
+    };
     use crate::{
-        PeerKey,
+        PeerKey, U256,
         contract::{Call, SetProviderInfo},
     };
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(future)
     }
 
@@ -336,7 +385,11 @@ mod tests {
         Order {
             key: crate::keccak256(name.as_bytes()),
             to: chain.market(),
-            input: SetProviderInfo { name: name.into(), metadata }.encode(),
+            input: SetProviderInfo {
+                name: name.into(),
+                metadata,
+            }
+            .encode(),
             value: U256::ZERO,
         }
     }
@@ -347,7 +400,10 @@ mod tests {
             let (chain, account) = chain();
             let hash = account.submit(&order(&chain, "a")).await.unwrap();
             assert_eq!(account.submit(&order(&chain, "a")).await, Ok(hash));
-            assert_eq!(account.transaction_state(hash).await, Ok(TransactionState::Pending));
+            assert_eq!(
+                account.transaction_state(hash).await,
+                Ok(TransactionState::Pending)
+            );
             chain.mine(5);
             let state = TransactionState::Succeeded { block: 2 };
             assert_eq!(account.transaction_state(hash).await, Ok(state));
@@ -358,7 +414,10 @@ mod tests {
             assert_eq!(account.transaction_state(refused).await, Ok(state));
             let mut rich = order(&chain, "rich");
             rich.value = U256::ONE;
-            assert!(matches!(account.submit(&rich).await, Err(ChainError::Funds { .. })));
+            assert!(matches!(
+                account.submit(&rich).await,
+                Err(ChainError::Funds { .. })
+            ));
         });
     }
 
@@ -366,14 +425,26 @@ mod tests {
     fn events_are_told_and_taken_back() {
         block_on(async {
             let (chain, account) = chain();
-            let filter = LogFilter { addresses: vec![chain.market()], topics: vec![] };
-            let mut follower = Follower::new(filter, 2, FollowerConfig { depth: 4, batch: 10 });
+            let filter = LogFilter {
+                addresses: vec![chain.market()],
+                topics: vec![],
+            };
+            let mut follower = Follower::new(
+                filter,
+                2,
+                FollowerConfig {
+                    depth: 4,
+                    batch: 10,
+                },
+            );
             assert_eq!(follower.step(&account).await, Ok(vec![]));
             account.submit(&order(&chain, "a")).await.unwrap();
             let (second, third) = (chain.mine(5), chain.mine(5));
             let events = follower.step(&account).await.unwrap();
-            assert!(matches!(&events[..], [ChainEvent::Block(a), ChainEvent::Log(_), ChainEvent::Block(b)]
-                if *a == second && *b == third));
+            assert!(
+                matches!(&events[..], [ChainEvent::Block(a), ChainEvent::Log(_), ChainEvent::Block(b)]
+                if *a == second && *b == third)
+            );
             let log = events[1].clone();
             assert_eq!(follower.step(&account).await, Ok(vec![]));
             // The node is behind: nothing happens.
@@ -402,7 +473,17 @@ mod tests {
                 chain.mine(6);
             }
             let lost = follower.step(&account).await.unwrap_err();
-            assert!(matches!(lost, FollowError::TooDeep { number: 5, depth: 4, .. }), "{lost}");
+            assert!(
+                matches!(
+                    lost,
+                    FollowError::TooDeep {
+                        number: 5,
+                        depth: 4,
+                        ..
+                    }
+                ),
+                "{lost}"
+            );
         });
     }
 
@@ -411,10 +492,16 @@ mod tests {
         block_on(async {
             let (chain, account) = chain();
             for number in 0..40 {
-                account.submit(&order(&chain, &number.to_string())).await.unwrap();
+                account
+                    .submit(&order(&chain, &number.to_string()))
+                    .await
+                    .unwrap();
                 chain.mine(5);
             }
-            let config = FollowerConfig { depth: 4, batch: 16 };
+            let config = FollowerConfig {
+                depth: 4,
+                batch: 16,
+            };
             let mut follower = Follower::new(LogFilter::default(), 1, config);
             let (mut logs, mut blocks) = (0, 0);
             while !follower.is_at(&account.head().await.unwrap()) {

@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{Chain, ChainError, ChainLog, Head, LogFilter, MAX_LOGS, MinedTransaction, Order, Wallet};
+use super::{
+    Chain, ChainError, ChainLog, Head, LogFilter, MAX_LOGS, MinedTransaction, Order, Wallet,
+};
 use crate::{Address, Bytes32, U256};
 use submit::Submissions;
 use transport::Transport;
@@ -90,12 +92,16 @@ impl RpcChain {
 #[async_trait]
 impl Chain for RpcChain {
     fn account(&self) -> Address {
-        self.wallet.as_ref().map(Wallet::address).unwrap_or_default()
+        self.wallet
+            .as_ref()
+            .map(Wallet::address)
+            .unwrap_or_default()
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
         let block = self.block_by(json!("latest")).await?;
-        let block = block.ok_or_else(|| convert::wrong("eth_getBlockByNumber", "no latest block"))?;
+        let block =
+            block.ok_or_else(|| convert::wrong("eth_getBlockByNumber", "no latest block"))?;
         block.head()
     }
 
@@ -104,12 +110,22 @@ impl Chain for RpcChain {
         block.map(|block| block.head()).transpose()
     }
 
-    async fn logs(&self, filter: &LogFilter, from: u64, to: u64) -> Result<Vec<ChainLog>, ChainError> {
+    async fn logs(
+        &self,
+        filter: &LogFilter,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ChainLog>, ChainError> {
         const METHOD: &str = "eth_getLogs";
-        let answer = self.ask(METHOD, json!([convert::filter(filter, from, to)])).await?;
+        let answer = self
+            .ask(METHOD, json!([convert::filter(filter, from, to)]))
+            .await?;
         let logs: Vec<convert::LogAnswer> = convert::parse(METHOD, answer)?;
         if logs.len() > MAX_LOGS {
-            return Err(convert::wrong(METHOD, &format!("{} entries, over {MAX_LOGS}", logs.len())));
+            return Err(convert::wrong(
+                METHOD,
+                &format!("{} entries, over {MAX_LOGS}", logs.len()),
+            ));
         }
         logs.into_iter().map(|log| log.read(METHOD)).collect()
     }

@@ -231,11 +231,19 @@ impl SignedTransaction {
                 let (r, s) = (members.uint("r")?, members.uint("s")?);
                 members.end()?;
                 let sender = recover(body.signing_hash(), r, s, y_odd)?;
-                Ok(Self { raw: raw.to_vec(), sender, body })
+                Ok(Self {
+                    raw: raw.to_vec(),
+                    sender,
+                    body,
+                })
             }
             Some((&first, _)) if first >= 0xc0 => Self::decode_legacy(raw),
             Some((&kind, _)) => Err(TransactionError::Kind { kind }),
-            None => Err(RlpError::Truncated { available: 0, needed: 1 }.into()),
+            None => Err(RlpError::Truncated {
+                available: 0,
+                needed: 1,
+            }
+            .into()),
         }
     }
 
@@ -255,12 +263,18 @@ impl SignedTransaction {
         };
         // 35 + 2 · chain id + parity.
         let v = members.small("v")?;
-        let v = v.checked_sub(35).ok_or(TransactionError::Member { member: "v" })?;
+        let v = v
+            .checked_sub(35)
+            .ok_or(TransactionError::Member { member: "v" })?;
         body.chain_id = v / 2;
         let (r, s) = (members.uint("r")?, members.uint("s")?);
         members.end()?;
         let sender = recover(legacy_signing_hash(&body), r, s, v % 2 == 1)?;
-        Ok(Self { raw: raw.to_vec(), sender, body })
+        Ok(Self {
+            raw: raw.to_vec(),
+            sender,
+            body,
+        })
     }
 }
 
@@ -296,7 +310,9 @@ impl Members {
     fn of(item: Item) -> Result<Self, TransactionError> {
         match item {
             Item::List(items) => Ok(Self(items.into_iter())),
-            Item::Bytes(_) => Err(TransactionError::Member { member: "list of members" }),
+            Item::Bytes(_) => Err(TransactionError::Member {
+                member: "list of members",
+            }),
         }
     }
 
@@ -325,14 +341,18 @@ impl Members {
             return Ok(None);
         }
         let address = bytes.try_into();
-        let address = address.map_err(|_| TransactionError::Member { member: "recipient" })?;
+        let address = address.map_err(|_| TransactionError::Member {
+            member: "recipient",
+        })?;
         Ok(Some(Address(address)))
     }
 
     fn no_access_list(&mut self) -> Result<(), TransactionError> {
         match self.0.next() {
             Some(Item::List(items)) if items.is_empty() => Ok(()),
-            _ => Err(TransactionError::Member { member: "empty access list" }),
+            _ => Err(TransactionError::Member {
+                member: "empty access list",
+            }),
         }
     }
 
@@ -397,10 +417,9 @@ mod tests {
     #[test]
     fn signed_transactions_are_read_again() {
         // The first account of local chains.
-        let wallet = Wallet::from_hex(
-            "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
-        )
-        .unwrap();
+        let wallet =
+            Wallet::from_hex("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+                .unwrap();
         let address = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
         assert_eq!(wallet.address().to_deal_id(), address);
         for to in [None, Some(Address([7; 20]))] {
@@ -425,8 +444,14 @@ mod tests {
 
     #[test]
     fn what_is_no_transaction_is_refused() {
-        assert!(matches!(Wallet::from_hex("0x00"), Err(TransactionError::Key { length: 1 })));
-        assert!(matches!(Wallet::from_bytes(&[0; 32]), Err(TransactionError::Key { .. })));
+        assert!(matches!(
+            Wallet::from_hex("0x00"),
+            Err(TransactionError::Key { length: 1 })
+        ));
+        assert!(matches!(
+            Wallet::from_bytes(&[0; 32]),
+            Err(TransactionError::Key { .. })
+        ));
         assert_eq!(
             SignedTransaction::decode(&[3, 0xc0]),
             Err(TransactionError::Kind { kind: 3 })

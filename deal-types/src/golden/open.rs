@@ -271,8 +271,14 @@ impl Opening {
                 expected: self.ticket.participants_root,
             });
         }
-        let mut workers = self.participants.iter().map(|participant| participant.worker);
-        if let Some(worker) = workers.clone().find(|worker| !context.workers.contains(worker)) {
+        let mut workers = self
+            .participants
+            .iter()
+            .map(|participant| participant.worker);
+        if let Some(worker) = workers
+            .clone()
+            .find(|worker| !context.workers.contains(worker))
+        {
             return Err(OpeningError::NotAWorker { worker });
         }
         if self.participants.len() < context.min_participants {
@@ -282,7 +288,9 @@ impl Opening {
             });
         }
         if !workers.any(|worker| worker == self.worker) {
-            return Err(OpeningError::NotAParticipant { worker: self.worker });
+            return Err(OpeningError::NotAParticipant {
+                worker: self.worker,
+            });
         }
         Ok(())
     }
@@ -314,7 +322,11 @@ impl Opening {
     }
 
     fn check_execution(&self, evidence: &impl ExecutionEvidence) -> Result<(), OpeningError> {
-        for Participant { worker, executed_calls } in &self.participants {
+        for Participant {
+            worker,
+            executed_calls,
+        } in &self.participants
+        {
             let signed = evidence.signed_calls(*worker).filter(|count| *count > 0);
             let worker = *worker;
             let actual = signed.ok_or(OpeningError::ParticipantSignature { worker })?;

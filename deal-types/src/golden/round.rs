@@ -164,14 +164,24 @@ impl Round {
     ///
     /// # Errors
     /// Anything but the first commitment of a worker, in the epoch after that of the tickets.
-    pub fn commit(&mut self, worker: PeerKey, root: Bytes32, count: u64, now: u64) -> Result<U256, RoundError> {
+    pub fn commit(
+        &mut self,
+        worker: PeerKey,
+        root: Bytes32,
+        count: u64,
+        now: u64,
+    ) -> Result<U256, RoundError> {
         self.phase("commitment", now, 1, 1)?;
         if !self.config.workers.contains(&worker) {
             return Err(RoundError::NotAWorker { worker });
         }
         let quota = self.config.quota;
         if count > quota {
-            return Err(RoundError::Quota { worker, count, quota });
+            return Err(RoundError::Quota {
+                worker,
+                count,
+                quota,
+            });
         }
         if self.committed.contains_key(&worker) {
             return Err(RoundError::CommittedTwice { worker });
@@ -187,7 +197,9 @@ impl Round {
     }
 
     fn bond(&self, count: u64) -> U256 {
-        self.config.bond_per_ticket.saturating_mul(U256::from(count))
+        self.config
+            .bond_per_ticket
+            .saturating_mul(U256::from(count))
     }
 
     /// Sets the beacon, once.
@@ -207,7 +219,12 @@ impl Round {
     ///
     /// # Errors
     /// Leaves of another commitment, or outside the time of the openings.
-    pub fn reveal(&mut self, worker: PeerKey, leaves: Vec<Bytes32>, now: u64) -> Result<(), RoundError> {
+    pub fn reveal(
+        &mut self,
+        worker: PeerKey,
+        leaves: Vec<Bytes32>,
+        now: u64,
+    ) -> Result<(), RoundError> {
         self.phase("leaves", now, 2, 3)?;
         let committed = self.committed.get_mut(&worker);
         let committed = committed.ok_or(RoundError::NotCommitted { worker })?;
@@ -276,10 +293,13 @@ impl Round {
             let bond = self.bond(committed.count);
             let is_open = |leaf: &Bytes32| {
                 self.opened.contains_key(leaf)
-                    || self.beacon.is_some_and(|beacon| luck(beacon, *leaf) > limit)
+                    || self
+                        .beacon
+                        .is_some_and(|beacon| luck(beacon, *leaf) > limit)
             };
             let shown = committed.leaves.as_ref();
-            let honest = committed.count == 0 || shown.is_some_and(|leaves| leaves.iter().all(is_open));
+            let honest =
+                committed.count == 0 || shown.is_some_and(|leaves| leaves.iter().all(is_open));
             let bonds = if honest && !committed.burned {
                 &mut outcome.returned
             } else {

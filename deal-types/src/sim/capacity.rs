@@ -327,7 +327,7 @@ impl Exec<'_> {
         let failed = market.ledger(id)?.commitment.failed_epoch;
         require(
             status != CommitmentStatus::Failed || epoch >= failed.saturating_add(wait),
-            "Capacity commitment is failed and not enough epochs passed to withdraw",
+            "Capacity commitment is failed and not enough epochs passed to withdraw collateral",
         )
     }
 
@@ -496,7 +496,9 @@ impl Exec<'_> {
         };
         Ok(Rewards {
             provider: sub(earned, ledger.withdrawn)?,
-            staker: staker.unwrap_or_default().saturating_sub(ledger.staker_withdrawn),
+            staker: staker
+                .unwrap_or_default()
+                .saturating_sub(ledger.staker_withdrawn),
         })
     }
 

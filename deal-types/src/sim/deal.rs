@@ -46,7 +46,13 @@ pub(super) struct WorkerState {
 
 impl WorkerState {
     /// A worker that is not activated.
-    pub(super) fn new(peer: Bytes32, provider: Address, joined: u64, units: Vec<Bytes32>, rate: U256) -> Self {
+    pub(super) fn new(
+        peer: Bytes32,
+        provider: Address,
+        joined: u64,
+        units: Vec<Bytes32>,
+        rate: U256,
+    ) -> Self {
         Self {
             offchain_id: Bytes32::ZERO,
             peer,
@@ -187,7 +193,6 @@ impl Deal {
             compute_unit_ids: worker.units.clone(),
         }
     }
-
 }
 
 pub(super) fn onchain_id(number: u64) -> Bytes32 {
@@ -411,7 +416,10 @@ impl Exec<'_> {
         if add(rewards.provider, rewards.staker)?.is_zero() {
             return Ok(());
         }
-        let parts = [(worker.provider, rewards.provider), (receiver, rewards.staker)];
+        let parts = [
+            (worker.provider, rewards.provider),
+            (receiver, rewards.staker),
+        ];
         for (to, part) in parts.into_iter().filter(|(_, part)| !part.is_zero()) {
             self.transfer(token, address, to, part)?;
         }

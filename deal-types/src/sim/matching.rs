@@ -54,7 +54,11 @@ impl Exec<'_> {
                 };
                 let deal = self.deal(address)?;
                 let provider = candidate.provider;
-                let of_provider = deal.workers.iter().map(|(_, worker)| worker).filter(|worker| worker.provider == provider);
+                let of_provider = deal
+                    .workers
+                    .iter()
+                    .map(|(_, worker)| worker)
+                    .filter(|worker| worker.provider == provider);
                 if U256::from(of_provider.count()) >= deal.terms.max_workers_per_provider {
                     break;
                 }
@@ -126,7 +130,12 @@ impl Exec<'_> {
             provider: market.provider_of(peer),
             commitment: peer.commitment,
         };
-        if self.deal(address)?.workers.iter().any(|(_, worker)| worker.peer == peer_id) {
+        if self
+            .deal(address)?
+            .workers
+            .iter()
+            .any(|(_, worker)| worker.peer == peer_id)
+        {
             return Ok(None);
         }
         let active = !candidate.commitment.is_zero()
@@ -153,7 +162,13 @@ impl Exec<'_> {
         market.workers += 1;
         let number = market.workers;
         let worker = onchain_id(number);
-        let state = WorkerState::new(candidate.peer, candidate.provider, epoch, group.to_vec(), rate);
+        let state = WorkerState::new(
+            candidate.peer,
+            candidate.provider,
+            epoch,
+            group.to_vec(),
+            rate,
+        );
         let deal = self.deal(address)?;
         let app_cid = deal.app_cid;
         deal.workers.push((number, state));

@@ -3,9 +3,9 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::super::{ChainError, ChainLog, Head, LogFilter, MinedTransaction};
 use crate::{
     Address, Bytes32, U256,
+    chain::{ChainError, ChainLog, Head, LogFilter, MinedTransaction},
     contract::{LogData, Revert},
 };
 
@@ -16,7 +16,10 @@ pub(super) fn wrong(method: &'static str, what: &str) -> ChainError {
     }
 }
 
-pub(super) fn parse<T: DeserializeOwned>(method: &'static str, answer: Value) -> Result<T, ChainError> {
+pub(super) fn parse<T: DeserializeOwned>(
+    method: &'static str,
+    answer: Value,
+) -> Result<T, ChainError> {
     serde_json::from_value(answer).map_err(|error| wrong(method, &error.to_string()))
 }
 
@@ -48,7 +51,11 @@ pub(super) fn result(method: &'static str, answer: Value) -> Result<Value, Chain
         Value::Object(members) => members.get("data").unwrap_or(&Value::Null),
         data => data,
     };
-    if let Some(data) = data.as_str().and_then(|text| unhex(text)).filter(|data| !data.is_empty()) {
+    if let Some(data) = data
+        .as_str()
+        .and_then(unhex)
+        .filter(|data| !data.is_empty())
+    {
         return Err(match Revert::decode(&data) {
             Ok(revert) => ChainError::Revert(revert),
             Err(_) => ChainError::UnknownRevert {
@@ -77,12 +84,18 @@ pub(super) fn uint(method: &'static str, value: &Value) -> Result<U256, ChainErr
     let digits = value.as_str().and_then(|text| text.strip_prefix("0x"));
     let digits = digits.filter(|digits| (1..=64).contains(&digits.len()));
     let number = digits.and_then(|digits| U256::from_str_radix(digits, 16).ok());
-    number.ok_or_else(|| wrong(method, &format!("{value} instead of a number of at most 256 bits")))
+    number.ok_or_else(|| {
+        wrong(
+            method,
+            &format!("{value} instead of a number of at most 256 bits"),
+        )
+    })
 }
 
 fn small(method: &'static str, value: &Value) -> Result<u64, ChainError> {
     let number = uint(method, value)?;
-    u64::try_from(number).map_err(|_| wrong(method, &format!("{value} instead of a number of 64 bits")))
+    u64::try_from(number)
+        .map_err(|_| wrong(method, &format!("{value} instead of a number of 64 bits")))
 }
 
 pub(super) fn word(method: &'static str, value: &Value) -> Result<Bytes32, ChainError> {
@@ -123,7 +136,8 @@ pub(super) fn filter(filter: &LogFilter, from: u64, to: u64) -> Value {
         allowed => allowed.iter().map(|word| json!(word.to_string())).collect(),
     };
     let topics: Vec<Value> = filter.topics.iter().map(topic).collect();
-    let mut object = json!({ "fromBlock": hex_number(from), "toBlock": hex_number(to), "topics": topics });
+    let mut object =
+        json!({ "fromBlock": hex_number(from), "toBlock": hex_number(to), "topics": topics });
     if let Some(members) = object.as_object_mut().filter(|_| !addresses.is_empty()) {
         members.insert("address".into(), json!(addresses));
     }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{
-    super::{ChainError, Order, SignedTransaction, UnsignedTransaction, Wallet},
-    RpcChain, convert,
+use super::{RpcChain, convert};
+use crate::{
+    Bytes32, U256,
+    chain::{Chain as _, ChainError, Order, SignedTransaction, UnsignedTransaction, Wallet},
 };
-use crate::{Bytes32, U256};
-use super::super::Chain as _;
 
 /// Orders that are remembered.
 const MAX_ORDERS: usize = 4_096;
@@ -140,7 +139,9 @@ impl RpcChain {
             return Ok(None);
         };
         let account = wallet.address().to_deal_id();
-        let used = self.number("eth_getTransactionCount", json!([account, "latest"])).await?;
+        let used = self
+            .number("eth_getTransactionCount", json!([account, "latest"]))
+            .await?;
         if used > U256::from(last.body().nonce) {
             // Another transaction has its nonce, so none of ours can be mined any more.
             submissions.sent.remove(&key);
@@ -150,7 +151,10 @@ impl RpcChain {
         let (base_fee, _) = self.fees().await?;
         let version = if base_fee > last.body().max_fee_per_gas {
             // The price has risen: the same again for more, at least the eighth that nodes ask for.
-            let more = |fee: U256| fee.saturating_add(fee / U256::from(7)).saturating_add(U256::ONE);
+            let more = |fee: U256| {
+                fee.saturating_add(fee / U256::from(7))
+                    .saturating_add(U256::ONE)
+            };
             let mut body = last.body().clone();
             body.max_priority_fee_per_gas = more(body.max_priority_fee_per_gas);
             let doubled = base_fee.saturating_add(base_fee);
@@ -172,7 +176,10 @@ impl RpcChain {
     /// The price of gas and what is paid on top of it, in wei.
     async fn fees(&self) -> Result<(U256, U256), ChainError> {
         let block = self.block_by(json!("latest")).await?;
-        let base_fee = block.map(|block| block.base_fee()).transpose()?.unwrap_or_default();
+        let base_fee = block
+            .map(|block| block.base_fee())
+            .transpose()?
+            .unwrap_or_default();
         let priority = match self.number("eth_maxPriorityFeePerGas", json!([])).await {
             Ok(fee) => fee,
             Err(ChainError::Node { .. }) => self.config.priority_fee,
@@ -201,8 +208,12 @@ impl RpcChain {
         }
         let (base_fee, priority) = self.fees().await?;
         let max_fee = base_fee.saturating_add(base_fee).saturating_add(priority);
-        let cost = max_fee.saturating_mul(U256::from(needed)).saturating_add(order.value);
-        let balance = self.number("eth_getBalance", json!([account.to_deal_id(), "latest"])).await?;
+        let cost = max_fee
+            .saturating_mul(U256::from(needed))
+            .saturating_add(order.value);
+        let balance = self
+            .number("eth_getBalance", json!([account.to_deal_id(), "latest"]))
+            .await?;
         if balance < cost {
             return Err(ChainError::Funds {
                 account,
@@ -232,7 +243,10 @@ impl RpcChain {
         let answer = self.ask(METHOD, json!([raw])).await.map_err(classify)?;
         match convert::word(METHOD, &answer) {
             Ok(hash) if hash == signed.hash() => Ok(()),
-            Ok(hash) => Err(Refused::Other(convert::wrong(METHOD, &format!("the hash {hash} of another transaction")))),
+            Ok(hash) => Err(Refused::Other(convert::wrong(
+                METHOD,
+                &format!("the hash {hash} of another transaction"),
+            ))),
             Err(error) => Err(Refused::Other(error)),
         }
     }

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::compat::{FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
-use super::super::ChainError;
+use crate::chain::ChainError;
 
 /// A text that names no node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,10 @@ impl FromStr for Endpoint {
             None => 80,
         };
         let allowed = |byte: u8| byte.is_ascii_graphic() && !b"@/?#\\".contains(&byte);
-        if host.is_empty() || !host.bytes().all(allowed) || !path.bytes().all(|b| b.is_ascii_graphic()) {
+        if host.is_empty()
+            || !host.bytes().all(allowed)
+            || !path.bytes().all(|b| b.is_ascii_graphic())
+        {
             return Err(error());
         }
         Ok(Self {
@@ -109,7 +112,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl Endpoint {
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await.map_err(|e| e.to_string())?;
+        let stream = TcpStream::connect((host, self.port))
+            .await
+            .map_err(|e| e.to_string())?;
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         if !self.tls {
             return Ok(Box::new(stream));
@@ -125,7 +130,10 @@ impl Endpoint {
             .with_no_client_auth();
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream.compat()).await.map_err(|e| e.to_string())?;
+        let stream = connector
+            .connect(name, stream.compat())
+            .await
+            .map_err(|e| e.to_string())?;
         Ok(Box::new(stream.compat()))
     }
 }
@@ -174,7 +182,11 @@ impl Transport {
     }
 
     /// The whole answer to a request. A broken connection is made again by the next one.
-    pub(super) async fn request(&self, method: &'static str, params: &Value) -> Result<Value, ChainError> {
+    pub(super) async fn request(
+        &self,
+        method: &'static str,
+        params: &Value,
+    ) -> Result<Value, ChainError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let body = body.to_string();
@@ -201,7 +213,10 @@ impl Transport {
             }
         };
         if answer.get("id") != Some(&json!(id)) {
-            return Err(super::convert::wrong(method, "the answer to another request"));
+            return Err(super::convert::wrong(
+                method,
+                "the answer to another request",
+            ));
         }
         Ok(answer)
     }
@@ -211,7 +226,9 @@ impl Transport {
         let usable = matches!(&*kept, Some(Connection::Http(sender)) if !sender.is_closed());
         if !usable {
             let stream = self.endpoint.connect().await?;
-            let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+            let (sender, driver) = http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|e| e.to_string())?;
             tokio::spawn(async move {
                 // How the connection ends shows in the requests on it.
                 let _ = driver.await;
@@ -226,7 +243,11 @@ impl Transport {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| e.to_string())?;
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        sender.ready().await.map_err(|e| e.to_string())?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| e.to_string())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), self.max_answer);
         let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
@@ -247,7 +268,10 @@ impl Transport {
             let Some(Connection::WebSocket { outgoing, waiting }) = &*kept else {
                 return Err("no connection".into());
             };
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id, answer);
             outgoing.clone()
         };
         outgoing.send(body).await.map_err(|_| "connection closed")?;
@@ -294,21 +318,33 @@ impl Transport {
                 let Ok(answer) = parsed else { break };
                 let id = answer.get("id").and_then(Value::as_u64);
                 let place = id.and_then(|id| {
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+                    answers
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&id)
                 });
                 match place {
                     // One who does not wait any more does not need it.
                     Some(place) => drop(place.send(answer)),
-                    None if answer.get("method").is_some() => notices.send_modify(|count| *count += 1),
+                    None if answer.get("method").is_some() => {
+                        notices.send_modify(|count| *count += 1)
+                    }
                     None => {}
                 }
             }
-            answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            answers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
             drop(ended);
         });
         // Blocks are told from now on; a node that cannot is asked from time to time.
-        let subscribe = json!({ "jsonrpc": "2.0", "id": 0, "method": "eth_subscribe", "params": ["newHeads"] });
-        outgoing.send(subscribe.to_string()).await.map_err(|_| "connection closed")?;
+        let subscribe =
+            json!({ "jsonrpc": "2.0", "id": 0, "method": "eth_subscribe", "params": ["newHeads"] });
+        outgoing
+            .send(subscribe.to_string())
+            .await
+            .map_err(|_| "connection closed")?;
         Ok(Connection::WebSocket { outgoing, waiting })
     }
 }
@@ -323,8 +359,24 @@ mod tests {
         assert_eq!(endpoint.to_string(), "node.example:443");
         assert!(!format!("{endpoint:?}").contains("secret"));
         let endpoint: Endpoint = "ws://[::1]:8546".parse().unwrap();
-        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("[::1]", 8546, "/"));
-        for bad in ["", "node", "ftp://node", "http://", "http://user@node", "http://node:x", "http://no de", "http://node/a\r\nb"] {
+        assert_eq!(
+            (
+                endpoint.host.as_str(),
+                endpoint.port,
+                endpoint.path.as_str()
+            ),
+            ("[::1]", 8546, "/")
+        );
+        for bad in [
+            "",
+            "node",
+            "ftp://node",
+            "http://",
+            "http://user@node",
+            "http://node:x",
+            "http://no de",
+            "http://node/a\r\nb",
+        ] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
     }
