@@ -8,7 +8,7 @@ use ccp::audit::{AuditError, Overclaim};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Providers for each point.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 40)]
     trials: u32,
     /// The file to write.
     #[arg(long, default_value = "ccp/docs/detection.svg")]

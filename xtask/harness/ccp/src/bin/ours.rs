@@ -145,11 +145,13 @@ fn init(threads: &str, seconds: &str) -> f64 {
     )
 }
 
-struct Nowhere(Mutex<u64>);
+/// Remembers the epoch of the last proof.
+#[derive(Default)]
+struct Last(Mutex<Option<GlobalNonce>>);
 
-impl ProofSink for Nowhere {
-    fn found(&self, _: WorkerId, _: RawProof) {
-        *self.0.lock().unwrap() += 1;
+impl ProofSink for Last {
+    fn found(&self, _: WorkerId, proof: RawProof) {
+        *self.0.lock().unwrap() = Some(proof.epoch.global_nonce);
     }
 }
 
@@ -165,13 +167,13 @@ fn commitment(nonce: u8, difficulty: u8) -> Commitment {
     }
 }
 
-fn prover() -> Prover {
+fn prover(sink: Arc<Last>) -> Prover {
     let options = ProverOptions {
         threads_per_core: Some(1),
         pin: false,
         ..ProverOptions::for_this_machine().unwrap()
     };
-    Prover::new(Arc::new(puzzle(true)), Arc::new(Nowhere(Mutex::new(0))), options)
+    Prover::new(Arc::new(puzzle(true)), sink, options)
 }
 
 fn hashes(prover: &Prover) -> u64 {
@@ -186,20 +188,24 @@ fn wait_for_hash(prover: &Prover, count: u64) {
 
 /// CPU-seconds from a new global nonce to the first hash, in light mode, of a prover that proves.
 fn first_hash() -> f64 {
-    let prover = prover();
+    let last = Arc::new(Last::default());
+    let prover = prover(Arc::clone(&last));
     prover.commit(commitment(1, 1)).unwrap();
     wait_for_hash(&prover, 3);
     let before = process_seconds();
-    prover.commit(commitment(2, 1)).unwrap();
-    // The hash that is under way belongs to the old nonce.
-    let known = hashes(&prover) + 1;
-    wait_for_hash(&prover, known + 1);
+    // Every hash is a proof.
+    let mut next = commitment(2, 1);
+    next.epoch.difficulty = Difficulty([0xff; 32]);
+    prover.commit(next).unwrap();
+    while *last.0.lock().unwrap() != Some(GlobalNonce([2; 32])) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     process_seconds() - before
 }
 
 /// Hashes a CPU-second while the difficulty changes so many times a second.
 fn changes(per_second: u64, seconds: &str) -> f64 {
-    let prover = prover();
+    let prover = prover(Arc::default());
     prover.commit(commitment(1, 1)).unwrap();
     wait_for_hash(&prover, 3);
     let (start, before, known) = (Instant::now(), process_seconds(), hashes(&prover));
