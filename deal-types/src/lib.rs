@@ -28,12 +28,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`abi`] | the binary interface of contracts: types, values, codec |
-//! | [`chain`] | what a peer asks of the chain, as a trait |
 //! | [`contract`] | every event, call and error of the contracts as a struct |
 //! | [`market`] | what the contracts keep |
 //! | [`unixfs`] | files as content-addressed blocks |
 //! | `distributive` | worker definitions and all that they name (feature `json`) |
 //! | [`sim`] | the market as a simulation, without a chain |
+//! | `chain` | one account's connection to the chain, as a trait; following it; a chain in memory (feature `chain`) |
+//! | [`peer_chain`] | what a peer asks of the chain, as a trait |
 //! | [`golden`] | tickets for executed particles: encodings, trees, luck |
 //!
 //! # Features
@@ -61,6 +62,7 @@ mod hash;
 #[cfg(feature = "json")]
 mod json;
 pub mod market;
+pub mod peer_chain;
 mod primitives;
 pub mod rlp;
 pub mod sim;

@@ -1,11 +1,11 @@
 //! A chain in memory, for tests, simulations and hosts of developers.
 //!
 //! ```
-//! use deal_types::{Address, chain::Chain, chain::PeerDeal, chain::ChainError};
+//! use deal_types::{Address, peer_chain::{PeerChain, PeerChainError, PeerDeal}};
 //! use peer_core::chain::MemoryChain;
 //!
 //! let chain = MemoryChain::default();
-//! let info = Err(ChainError::Refused { reason: "no such deal".to_owned() });
+//! let info = Err(PeerChainError::Refused { reason: "no such deal".to_owned() });
 //! chain.set_deals(vec![PeerDeal { deal: Address([1; 20]), info }]);
 //! assert_eq!(futures::executor::block_on(chain.deals()).unwrap().len(), 1);
 //! ```
@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use deal_types::{
     Address, Bytes32, PeerKey,
-    chain::{Chain, ChainError, DealWorker, PeerDeal, TxReceipt},
+    peer_chain::{DealWorker, PeerChain, PeerChainError, PeerDeal, TxReceipt},
 };
 
 /// A chain that is what its owner says.
@@ -90,10 +90,10 @@ impl MemoryChain {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reach(&self) -> Result<MutexGuard<'_, State>, ChainError> {
+    fn reach(&self) -> Result<MutexGuard<'_, State>, PeerChainError> {
         let state = self.lock();
         match &state.outage {
-            Some(reason) => Err(ChainError::Unreachable {
+            Some(reason) => Err(PeerChainError::Unreachable {
                 reason: reason.clone(),
             }),
             None => Ok(state),
@@ -102,8 +102,8 @@ impl MemoryChain {
 }
 
 #[async_trait]
-impl Chain for MemoryChain {
-    async fn deals(&self) -> Result<Vec<PeerDeal>, ChainError> {
+impl PeerChain for MemoryChain {
+    async fn deals(&self) -> Result<Vec<PeerDeal>, PeerChainError> {
         Ok(self.reach()?.deals.clone())
     }
 
@@ -112,7 +112,7 @@ impl Chain for MemoryChain {
         deal: Address,
         worker: PeerKey,
         onchain_worker_id: Bytes32,
-    ) -> Result<Bytes32, ChainError> {
+    ) -> Result<Bytes32, PeerChainError> {
         let mut state = self.reach()?;
         let mut transaction = [0; 32];
         let number = state.registered.len() as u64 + 1;
@@ -129,7 +129,7 @@ impl Chain for MemoryChain {
         Ok(transaction)
     }
 
-    async fn receipts(&self, transactions: &[Bytes32]) -> Result<Vec<TxReceipt>, ChainError> {
+    async fn receipts(&self, transactions: &[Bytes32]) -> Result<Vec<TxReceipt>, PeerChainError> {
         let state = self.reach()?;
         let receipt = |transaction: &Bytes32| {
             let sent = |of: &Registration| of.transaction == *transaction;
@@ -144,14 +144,14 @@ impl Chain for MemoryChain {
         Ok(transactions.iter().map(receipt).collect())
     }
 
-    async fn workers(&self, deal: Address) -> Result<Vec<DealWorker>, ChainError> {
+    async fn workers(&self, deal: Address) -> Result<Vec<DealWorker>, PeerChainError> {
         let workers = self.reach()?.workers.get(&deal).cloned();
-        workers.ok_or_else(|| ChainError::Refused {
+        workers.ok_or_else(|| PeerChainError::Refused {
             reason: format!("there is no deal {deal}"),
         })
     }
 
-    async fn block_number(&self) -> Result<u64, ChainError> {
+    async fn block_number(&self) -> Result<u64, PeerChainError> {
         Ok(self.reach()?.block)
     }
 }

@@ -38,7 +38,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use deal_types::chain::Chain;
+use deal_types::peer_chain::PeerChain;
 use futures::channel::oneshot;
 use particle::{KeyPair, PeerId};
 use thiserror::Error;
@@ -103,7 +103,7 @@ pub struct DeploymentParts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The marketplace, where the host takes part in it.
-    pub chain: Option<Arc<dyn Chain>>,
+    pub chain: Option<Arc<dyn PeerChain>>,
 }
 
 /// Why something was not deployed, or not removed.
@@ -204,7 +204,7 @@ struct Inner {
     spells: Arc<Spells>,
     /// The blueprint of spells, once the host has its modules.
     spell_blueprint: OnceLock<String>,
-    chain: Option<Arc<dyn Chain>>,
+    chain: Option<Arc<dyn PeerChain>>,
 }
 
 impl Deployment {

@@ -134,7 +134,7 @@ pub struct PeerBuilder {
     #[cfg(feature = "marine")]
     wasm: Option<marine_runtime::Engine>,
     #[cfg(feature = "marine")]
-    chain: Option<Arc<dyn deal_types::chain::Chain>>,
+    chain: Option<Arc<dyn deal_types::peer_chain::PeerChain>>,
 }
 
 impl Peer {
@@ -293,7 +293,7 @@ impl PeerBuilder {
     /// Sets the marketplace that the peer takes part in.
     #[cfg(feature = "marine")]
     #[must_use]
-    pub fn chain(mut self, chain: Arc<dyn deal_types::chain::Chain>) -> Self {
+    pub fn chain(mut self, chain: Arc<dyn deal_types::peer_chain::PeerChain>) -> Self {
         self.chain = Some(chain);
         self
     }

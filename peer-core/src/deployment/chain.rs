@@ -3,7 +3,7 @@
 
 use deal_types::{
     Address, Bytes32, PeerKey,
-    chain::{DealWorker, PeerDeal, TxReceipt},
+    peer_chain::{DealWorker, PeerDeal, TxReceipt},
 };
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use deal_types::chain::Chain;
+use deal_types::peer_chain::PeerChain;
 use futures::{Stream, StreamExt as _, stream};
 use particle::{KeyPair, Particle, PeerId};
 use tokio::sync::broadcast::error::RecvError;
@@ -39,14 +39,14 @@ pub(super) struct Parts {
     pub(super) engine: Option<marine_runtime::Engine>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) chain: Option<Arc<dyn Chain>>,
+    pub(super) chain: Option<Arc<dyn PeerChain>>,
 }
 
 /// The services of a peer, and where it has a folder, what others deploy.
 pub(super) struct Hosting {
     services: Arc<Services>,
     deployment: Option<Deployment>,
-    chain: Option<Arc<dyn Chain>>,
+    chain: Option<Arc<dyn PeerChain>>,
     clock: Arc<dyn Clock>,
     spells: Option<AbortHandle>,
 }
@@ -243,7 +243,7 @@ impl ScopeControl for Control {
 /// Connections of the network and blocks of the chain.
 fn happenings(
     network: &Network,
-    chain: Option<Arc<dyn Chain>>,
+    chain: Option<Arc<dyn PeerChain>>,
     clock: Arc<dyn Clock>,
 ) -> impl Stream<Item = Happening> + Send + 'static {
     let connections = stream::unfold(network.events(), |mut events| async {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use deal_types::{
     Address, Bytes32, DealStatus, PeerKey,
-    chain::{Chain, DealWorker, PeerDeal, PeerDealInfo, TxReceipt},
+    peer_chain::{DealWorker, PeerChain, PeerDeal, PeerDealInfo, TxReceipt},
     unixfs,
 };
 use particle::PeerId;

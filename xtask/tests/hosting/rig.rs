@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use deal_types::chain::Chain;
+use deal_types::peer_chain::PeerChain;
 use particle::{KeyPair, Particle, PeerId, Signer as _};
 use peer_core::{
     clock::Clock,
@@ -119,7 +119,7 @@ pub(crate) struct Rig {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) clock: Arc<MovedClock>,
     pub(crate) system: SystemServicesConfig,
-    pub(crate) chain: Option<Arc<dyn Chain>>,
+    pub(crate) chain: Option<Arc<dyn PeerChain>>,
     pub(crate) dev_mode: bool,
     desk: Arc<Desk>,
     peer: Option<Peer>,
