@@ -26,7 +26,7 @@ const EPOCH_MS: u64 = 15_000;
 
 /// What a worker does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attack {
+pub(crate) enum Attack {
     /// T1: a client in league tries many particle ids.
     GrindParticle,
     /// T2: the worker tries many forms of the data.
@@ -50,7 +50,7 @@ pub enum Attack {
 }
 
 /// Every attack.
-pub const ATTACKS: [(&str, Attack); 10] = [
+pub(crate) const ATTACKS: [(&str, Attack); 10] = [
     ("T1 grind the particle", Attack::GrindParticle),
     ("T2 grind the data", Attack::GrindData),
     ("T3 fabricate, open", Attack::FabricateAndOpen),
@@ -407,7 +407,7 @@ fn play(attack: Option<Attack>, epoch: u64, past: &mut Tickets) -> Result<f64, S
 ///
 /// # Errors
 /// An honest worker that is refused, or money that is lost.
-pub fn gain(attack: Attack, epochs: u64) -> Result<(f64, f64), String> {
+pub(crate) fn gain(attack: Attack, epochs: u64) -> Result<(f64, f64), String> {
     let (mut sum, mut squares) = (0.0, 0.0);
     let (mut past, mut honest_past) = (Tickets::new(), Tickets::new());
     for epoch in 1..=epochs {
@@ -430,7 +430,7 @@ pub fn gain(attack: Attack, epochs: u64) -> Result<(f64, f64), String> {
 /// whom it sends them to; what it can give to one worker is half of the tickets of its own particles,
 /// which its quota bounds.
 #[must_use]
-pub fn allowance(attack: Attack) -> f64 {
+pub(crate) fn allowance(attack: Attack) -> f64 {
     match attack {
         Attack::CrowdOut => 0.5 / f64::from(CLIENTS),
         _ => 0.0,

@@ -148,8 +148,6 @@ pub struct HostFunction {
     pub body: Arc<HostBody>,
 }
 
-/// Functions by namespace and name; of several the first.
-#[cfg(any(feature = "wasmer", feature = "wasmtime"))]
 /// Why nothing is there for an import: for those of the host, what would put it there.
 #[cfg(any(feature = "wasmer", feature = "wasmtime"))]
 fn absent(namespace: &str) -> &'static str {
@@ -162,6 +160,8 @@ fn absent(namespace: &str) -> &'static str {
     }
 }
 
+/// Functions by namespace and name; of several the first.
+#[cfg(any(feature = "wasmer", feature = "wasmtime"))]
 fn by_name(functions: &[HostFunction]) -> std::collections::HashMap<(&str, &str), &HostFunction> {
     let functions = functions.iter().rev();
     functions
