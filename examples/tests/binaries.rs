@@ -184,10 +184,10 @@ fn the_configuration_is_explained_and_checked() {
     assert!(page.contains("| `tcp_port` | integer | `977` |"), "{page}");
 
     let directory = tempfile::tempdir().unwrap();
-    let config = file(&directory, "peer.toml", "tcp_port = 1\ncpus_range = '0-3'");
+    let config = file(&directory, "peer.toml", "tcp_port = 1\nno_banner = true");
     let output = run(PEER, &["--check-config", &config]);
     assert!(output.status.success());
-    assert!(text(&output.stdout).contains("`cpus_range` has no effect here"));
+    assert!(text(&output.stdout).contains("`no_banner` has no effect here"));
 }
 
 #[test]
