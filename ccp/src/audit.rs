@@ -226,7 +226,7 @@ impl Overclaim {
         *first = 0x0f;
         let claimed = (self.expected_proofs * difficulty.expected_hashes()).round();
         let hashes = (claimed / self.factor).round();
-        if !(hashes >= 0.0 && hashes < 1e9) {
+        if !(0.0..1e9).contains(&hashes) {
             return Err(AuditError::Time { seconds: hashes });
         }
         let mut convicted = 0_u32;

@@ -88,6 +88,7 @@ fn start(folder: &Path) -> Result<Process, String> {
             return Err(error.to_owned());
         }
     }
+    child.wait().unwrap();
     panic!("the daemon ended without a word");
 }
 

@@ -1,4 +1,11 @@
 //! No attack on golden particles pays.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 #[allow(dead_code, reason = "the example has a main function")]
 #[path = "../examples/cheating.rs"]

@@ -1,4 +1,11 @@
 //! Opening of golden tickets: every check fails by itself, with its own error.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,11 @@
 //! The client of a node against one that stalls, lies, goes backwards and disappears.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::{
     net::SocketAddr,

@@ -83,9 +83,9 @@ fn picture(curves: &[Curve]) -> String {
     let [left, top, width, height] = PLOT;
     let x = |factor: f64| left + width * (factor - 1.0) / (MOST - 1.0);
     let y = |rate: f64| top + height * (1.0 - rate);
-    let mut svg = format!(
+    let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 370\" font-family=\"sans-serif\" \
-         font-size=\"13\">\n<rect width=\"760\" height=\"370\" fill=\"white\"/>\n"
+         font-size=\"13\">\n<rect width=\"760\" height=\"370\" fill=\"white\"/>\n",
     );
     // Writing to a text does not fail.
     for step in 0..=4 {

@@ -248,7 +248,7 @@ impl Cores {
             let names =
                 |(unit, (core, _)): (&UnitId, &(u32, WorkType))| format!("{} on {core}", hex(unit));
             let assigned: Vec<String> = state.units.iter().map(names).collect();
-            let asked: Vec<String> = units.iter().map(|unit| hex(unit)).collect();
+            let asked: Vec<String> = units.iter().map(hex).collect();
             return Err(CoreError::NoFreeCores {
                 required: new.len(),
                 available: state.free.len(),

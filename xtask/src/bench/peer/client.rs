@@ -221,16 +221,13 @@ impl Client {
                 () = wait => {}
                 _ = look.tick() => {
                     while let Some(place) = oldest.front().copied() {
-                        match sent.get_mut(place) {
-                            Some(slot @ Some(_)) => {
-                                if slot.is_some_and(|since| since.elapsed() < PATIENCE) {
-                                    break;
-                                }
-                                *slot = None;
-                                under_way -= 1;
-                                outcome.lost += 1;
+                        if let Some(slot @ Some(_)) = sent.get_mut(place) {
+                            if slot.is_some_and(|since| since.elapsed() < PATIENCE) {
+                                break;
                             }
-                            _ => {}
+                            *slot = None;
+                            under_way -= 1;
+                            outcome.lost += 1;
                         }
                         oldest.pop_front();
                     }
