@@ -452,7 +452,8 @@ proptest! {
             world.epochs(100);
             // The commitments of the provider who is compared; the third is everybody else's.
             let mut gained = U256::ZERO;
-            for commitment_id in world.commitments[..2].iter().copied() {
+            let compared = world.commitments[..2].to_vec();
+            for commitment_id in compared {
                 for unit in 1..3 {
                     let peer = world.commitments.iter().position(|id| *id == commitment_id).unwrap();
                     let unit_ids = vec![word(PEERS[peer] + unit)];

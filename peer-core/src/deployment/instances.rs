@@ -281,8 +281,13 @@ impl Inner {
             self.spells.unsubscribe(&spell_id(scope, &service.id));
         }
         let files = self.files(&service.id);
+        let vault = self.vault.clone();
+        let last_act = move || {
+            files.remove();
+            vault.sweep(scope);
+        };
         self.services
-            .remove_then(scope, &service.id, Box::new(move || files.remove()));
+            .remove_then(scope, &service.id, Box::new(last_act));
     }
 
     /// Adds the services of the store.

@@ -109,9 +109,13 @@ impl Vault {
     /// The directory of a scope, which its services see as [`VIRTUAL_ROOT`]. It is made.
     ///
     /// # Errors
-    /// A directory that cannot be made.
+    /// A directory that cannot be made, or a scope that was removed.
     pub fn of_scope(&self, scope: PeerId) -> io::Result<PathBuf> {
         let folder = self.root.join(scope.to_string());
+        let state = self.lock();
+        if state.closed.contains(&scope) {
+            return Err(io::Error::other(format!("{scope} was removed")));
+        }
         make_folder(&folder)?;
         Ok(folder)
     }
@@ -144,6 +148,13 @@ impl Vault {
         };
         for (_, folder) in ended {
             remove(&folder);
+        }
+    }
+
+    /// Removes what a service that was being made left behind in a scope that was removed.
+    pub(super) fn sweep(&self, scope: PeerId) {
+        if self.lock().closed.contains(&scope) {
+            remove(&self.root.join(scope.to_string()));
         }
     }
 

@@ -36,6 +36,14 @@ pub(super) struct Service {
 pub(super) struct LastAct(Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>);
 
 impl LastAct {
+    /// Whether there is one: the service was removed.
+    fn is_set(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
     pub(super) fn set(&self, act: Box<dyn FnOnce() + Send + Sync>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(act);
     }
@@ -92,6 +100,13 @@ impl Service {
         // Out of the slot while it runs: a panic in the call costs the instance as well.
         let mut instance = match slot.take() {
             Some(instance) => instance,
+            // A call that waited: nothing is made for a service that is no more.
+            None if self.last_act.is_set() => {
+                return FunctionOutcome::error(&format!(
+                    "Service with id '{}' was removed",
+                    self.id
+                ));
+            }
             None => {
                 let began = Instant::now();
                 let created = self.factory.create();

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 
 /// Longest that anything may take: generous, since other tests run beside.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// Lifetime of the scripts, in milliseconds.
 const TTL_MS: u32 = 100_000;
 
