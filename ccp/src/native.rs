@@ -16,7 +16,7 @@ use ccp_randomx::{
 
 use crate::{
     Footprint, LocalNonce, Preparation, Prepared, Progress, Puzzle, PuzzleError, PuzzleKey,
-    ResultHash, Solver,
+    ResultHash, Solver, puzzle::Whole,
 };
 
 /// Bytes of a solver's scratchpad, and about those of its code.
@@ -156,10 +156,10 @@ impl Puzzle for NativePuzzle {
     fn begin(&self, key: &PuzzleKey) -> Result<Arc<dyn Preparation>, PuzzleError> {
         let cache = self.cache(&key.0)?;
         if self.options.light {
-            return Ok(Arc::new(Light {
+            return Ok(Arc::new(Whole(Arc::new(Light {
                 cache: cache.handle(),
                 puzzle: *self,
-            }));
+            }))));
         }
         let dataset = self
             .paged(|flags| Dataset::allocate(flags.contains(RandomXFlags::LARGE_PAGES)))
@@ -198,24 +198,10 @@ impl Puzzle for NativePuzzle {
 }
 
 /// A cache, which needs no more preparation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Light {
     puzzle: NativePuzzle,
     cache: CacheHandle,
-}
-
-impl Preparation for Light {
-    fn advance(&self, _items: u64) -> Result<bool, PuzzleError> {
-        Ok(false)
-    }
-
-    fn progress(&self) -> Progress {
-        Progress { done: 1, total: 1 }
-    }
-
-    fn finish(&self) -> Result<Option<Arc<dyn Prepared>>, PuzzleError> {
-        Ok(Some(Arc::new(self.clone())))
-    }
 }
 
 impl Prepared for Light {

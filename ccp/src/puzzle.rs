@@ -78,7 +78,7 @@ pub struct Progress {
 
 /// A preparation that was not divided.
 #[derive(Debug)]
-struct Whole(Arc<dyn Prepared>);
+pub(crate) struct Whole(pub(crate) Arc<dyn Prepared>);
 
 impl Preparation for Whole {
     fn advance(&self, _items: u64) -> Result<bool, PuzzleError> {

@@ -272,13 +272,13 @@ impl Services {
         options: ServiceOptions,
         info: ServiceInfo,
     ) -> Result<(), ServiceError> {
+        let memory = instance.as_mut();
+        let memory = memory.map_or(0, |instance| entry::total(&instance.memory()));
         let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
         let scope = scopes.entry(peer_id).or_default();
         if scope.services.contains_key(id) {
             return Err(ServiceError::Taken { id: id.to_owned() });
         }
-        let memory = instance.as_mut();
-        let memory = memory.map_or(0, |instance| entry::total(&instance.memory()));
         let service = Service {
             id: id.to_owned(),
             info,

@@ -16,7 +16,6 @@
 pub mod agreement;
 pub mod bench;
 pub mod chain;
-pub mod ci;
 pub mod conformance;
 pub mod crash;
 pub mod detection;

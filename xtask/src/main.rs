@@ -21,8 +21,6 @@ enum Task {
     Bench(xtask::bench::Arguments),
     /// Run the published contracts of the marketplace in an EVM against our simulation.
     Chain(xtask::chain::Arguments),
-    /// Run every check that a change must pass.
-    Ci,
     /// Replay recorded behaviour: `conformance KIND PATH…`.
     Conformance(xtask::conformance::Arguments),
     /// Kill a peer under load and look for what it lost: `crash --rounds N --seed S`.
@@ -57,7 +55,6 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Bench(arguments) => xtask::bench::run(&arguments),
         Task::Chain(arguments) => xtask::chain::run(&arguments),
-        Task::Ci => xtask::ci::run(),
         Task::Conformance(arguments) => xtask::conformance::run(&arguments),
         Task::Crash(arguments) => xtask::crash::run(&arguments),
         Task::Detection(arguments) => xtask::detection::run(&arguments),

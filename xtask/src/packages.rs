@@ -43,6 +43,49 @@ pub struct PackageFile<'a> {
     pub sha256: &'a str,
 }
 
+impl<'a> PackageFile<'a> {
+    /// A file of a package of Rust's registry.
+    #[must_use]
+    pub const fn of_crate(
+        package: &'a str,
+        version: &'a str,
+        path: &'a str,
+        sha256: &'a str,
+    ) -> Self {
+        Self {
+            registry: Registry::Cargo,
+            package,
+            version,
+            path,
+            sha256,
+        }
+    }
+}
+
+/// The published module that spells keep their data with.
+pub const SQLITE: PackageFile<'_> = PackageFile::of_crate(
+    "fluence-spell-distro",
+    "0.7.5",
+    "spell-service/sqlite3.wasm",
+    "0e51a456cfc929f5c1bb297c06de864150e668dc263982d93fce993093e9f832",
+);
+
+/// The published module of a spell.
+pub const SPELL: PackageFile<'_> = PackageFile::of_crate(
+    "fluence-spell-distro",
+    "0.7.5",
+    "spell-service/spell.wasm",
+    "5357f12a82db4ffa0f88122d6fc2cd0d3ffa7eddc61bf36fad875ba778f6bf8b",
+);
+
+/// The published module of the registry.
+pub const REGISTRY: PackageFile<'_> = PackageFile::of_crate(
+    "registry-distro",
+    "0.9.4",
+    "registry-service/registry.wasm",
+    "70f7c7f7c0f81b0af7b635bce4e4cab64fd80d0223257d8386dc35f1a3580ca8",
+);
+
 /// Why a file is not there.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -282,7 +282,16 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn remove(folder: &Path) {
-    match fs::remove_dir_all(folder) {
+    // A call that is under way may write a file while the directory is emptied.
+    let mut tries = 3;
+    let removed = loop {
+        tries -= 1;
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
+            removed => break removed,
+        }
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(folder = %folder.display(), %error, "a vault was not removed");
         }

@@ -15,55 +15,16 @@ use serde::Deserialize;
 
 use super::{compiled, driver};
 use crate::{
-    packages::{self, PackageFile, Registry},
+    packages::{self, PackageFile, REGISTRY, SPELL, SQLITE},
     tidy::workspace_root,
 };
 
 /// Published modules for peers that host spells and system services, by the names of their files.
 const MODULES: [(&str, PackageFile<'_>); 3] = [
-    (
-        "sqlite3.wasm",
-        module(
-            "fluence-spell-distro",
-            "0.7.5",
-            "spell-service/sqlite3.wasm",
-            "0e51a456cfc929f5c1bb297c06de864150e668dc263982d93fce993093e9f832",
-        ),
-    ),
-    (
-        "spell.wasm",
-        module(
-            "fluence-spell-distro",
-            "0.7.5",
-            "spell-service/spell.wasm",
-            "5357f12a82db4ffa0f88122d6fc2cd0d3ffa7eddc61bf36fad875ba778f6bf8b",
-        ),
-    ),
-    (
-        "registry.wasm",
-        module(
-            "registry-distro",
-            "0.9.4",
-            "registry-service/registry.wasm",
-            "70f7c7f7c0f81b0af7b635bce4e4cab64fd80d0223257d8386dc35f1a3580ca8",
-        ),
-    ),
+    ("sqlite3.wasm", SQLITE),
+    ("spell.wasm", SPELL),
+    ("registry.wasm", REGISTRY),
 ];
-
-const fn module(
-    package: &'static str,
-    version: &'static str,
-    path: &'static str,
-    sha256: &'static str,
-) -> PackageFile<'static> {
-    PackageFile {
-        registry: Registry::Cargo,
-        package,
-        version,
-        path,
-        sha256,
-    }
-}
 
 /// Which cases to run, and how often.
 #[derive(clap::Args)]

@@ -7,78 +7,45 @@ use std::{
 };
 
 use peer_core::config::ModuleFile;
-use xtask::packages::{PackageFile, Registry, fetch, is_required};
+use xtask::packages::{PackageFile, SPELL, SQLITE, fetch, is_required};
 
-const fn file(
-    package: &'static str,
-    version: &'static str,
-    path: &'static str,
-    sha256: &'static str,
-) -> PackageFile<'static> {
-    PackageFile {
-        registry: Registry::Cargo,
-        package,
-        version,
-        path,
-        sha256,
-    }
-}
-
-pub(crate) const SQLITE: PackageFile<'_> = file(
-    "fluence-spell-distro",
-    "0.7.5",
-    "spell-service/sqlite3.wasm",
-    "0e51a456cfc929f5c1bb297c06de864150e668dc263982d93fce993093e9f832",
-);
-pub(crate) const SPELL: PackageFile<'_> = file(
-    "fluence-spell-distro",
-    "0.7.5",
-    "spell-service/spell.wasm",
-    "5357f12a82db4ffa0f88122d6fc2cd0d3ffa7eddc61bf36fad875ba778f6bf8b",
-);
-pub(crate) const REGISTRY: PackageFile<'_> = file(
-    "registry-distro",
-    "0.9.4",
-    "registry-service/registry.wasm",
-    "70f7c7f7c0f81b0af7b635bce4e4cab64fd80d0223257d8386dc35f1a3580ca8",
-);
-pub(crate) const REGISTRY_SPELL: PackageFile<'_> = file(
+pub(crate) const REGISTRY_SPELL: PackageFile<'_> = PackageFile::of_crate(
     "registry-distro",
     "0.9.4",
     "registry-service/air/spell.spell.air",
     "2368b2e612a8ea425106987e55da6527d72c14fded12c15fdc73fc5860a32de5",
 );
-pub(crate) const TRUST_GRAPH: PackageFile<'_> = file(
+pub(crate) const TRUST_GRAPH: PackageFile<'_> = PackageFile::of_crate(
     "trust-graph-distro",
     "0.4.11",
     "trust-graph-service/trust-graph.wasm",
     "3f791d68f3c8e392693a9e257e6369ebb5a60941ffc9be426618d63263c363e9",
 );
-pub(crate) const CERTIFICATES: PackageFile<'_> = file(
+pub(crate) const CERTIFICATES: PackageFile<'_> = PackageFile::of_crate(
     "trust-graph-distro",
     "0.4.11",
     "trust-graph-service/init_certs.json",
     "86c0386a2138408306098f61982098468a6771494bcb3422c3ad0d184cef38e7",
 );
-pub(crate) const IPFS_EFFECTOR: PackageFile<'_> = file(
+pub(crate) const IPFS_EFFECTOR: PackageFile<'_> = PackageFile::of_crate(
     "aqua-ipfs-distro",
     "0.6.0",
     "ipfs-service/ipfs_effector.wasm",
     "aa65d5f5f8b4014782b40675854dc405252c54b39da378a52ae68f808ced69ee",
 );
-pub(crate) const IPFS_PURE: PackageFile<'_> = file(
+pub(crate) const IPFS_PURE: PackageFile<'_> = PackageFile::of_crate(
     "aqua-ipfs-distro",
     "0.6.0",
     "ipfs-service/ipfs_pure.wasm",
     "cfb15ed58c342927ac0a5bde99863b794df27352ba42561b8c0b48a8c0c8687c",
 );
-pub(crate) const DECIDER_SPELL: PackageFile<'_> = file(
+pub(crate) const DECIDER_SPELL: PackageFile<'_> = PackageFile::of_crate(
     "decider-distro",
     "0.7.2",
     "decider-spell/main.main.air",
     "8ca066338159da6319d02903d64108bfbd8df3fca274e13e5b14fea50bd6dece",
 );
-pub(crate) const WORKER_SPELL: PackageFile<'_> = file(
+pub(crate) const WORKER_SPELL: PackageFile<'_> = PackageFile::of_crate(
     "decider-distro",
     "0.7.2",
     "decider-spell/worker_spell.main.air",

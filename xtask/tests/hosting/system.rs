@@ -7,11 +7,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use xtask::packages::{REGISTRY, SQLITE};
 
 use super::{
     modules::{
-        CERTIFICATES, IPFS_EFFECTOR, IPFS_PURE, REGISTRY, REGISTRY_SPELL, SQLITE, TRUST_GRAPH,
-        provide, provide_file, spell_modules,
+        CERTIFICATES, IPFS_EFFECTOR, IPFS_PURE, REGISTRY_SPELL, TRUST_GRAPH, provide, provide_file,
+        spell_modules,
     },
     rig::{PATIENCE, Rig, host_key, manager, reason, stranger, until},
 };
