@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use particle::msgpack::{push_text, push_unsigned};
 use serde::Deserialize;
 
 use crate::{
-    json::messagepack::{write_array_header, write_map_header, write_str, write_unsigned},
+    json::messagepack::{write_array_header, write_map_header},
     json::{self, MessagePack},
     outcome::{ArgumentTetraplet, CallRequest, CallResult, CallResults},
     value::Origin,
@@ -127,15 +128,15 @@ impl RequestSink for RequestBytes {
         let (arguments, tetraplets) = self.scratch.split_at(arguments);
         let out = &mut self.bytes;
         grow(out, self.scratch.len() + request.fixed_size());
-        write_unsigned(out, u64::from(request.id));
+        push_unsigned(out, u64::from(request.id));
         write_map_header(out, 4);
-        write_str(out, "service_id");
-        write_str(out, request.service_id);
-        write_str(out, "function_name");
-        write_str(out, request.function_name);
-        write_str(out, "arguments");
+        push_text(out, "service_id");
+        push_text(out, request.service_id);
+        push_text(out, "function_name");
+        push_text(out, request.function_name);
+        push_text(out, "arguments");
         write_bin(out, arguments);
-        write_str(out, "tetraplets");
+        push_text(out, "tetraplets");
         write_bin(out, tetraplets);
     }
 }
@@ -174,14 +175,14 @@ fn write_tetraplets<'r, 'x: 'r>(
 
 fn write_tetraplet(out: &mut Vec<u8>, tetraplet: particle::Tetraplet<'_>) {
     write_map_header(out, 4);
-    write_str(out, "peer_pk");
-    write_str(out, tetraplet.peer_pk);
-    write_str(out, "service_id");
-    write_str(out, tetraplet.service_id);
-    write_str(out, "function_name");
-    write_str(out, tetraplet.function_name);
-    write_str(out, "lens");
-    write_str(out, tetraplet.lens);
+    push_text(out, "peer_pk");
+    push_text(out, tetraplet.peer_pk);
+    push_text(out, "service_id");
+    push_text(out, tetraplet.service_id);
+    push_text(out, "function_name");
+    push_text(out, tetraplet.function_name);
+    push_text(out, "lens");
+    push_text(out, tetraplet.lens);
 }
 
 fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -273,12 +274,12 @@ pub fn encode_call_results(results: &CallResults) -> Vec<u8> {
     let mut out = PREFIX.to_vec();
     write_map_header(&mut out, results.len() as u32);
     for (id, result) in results {
-        write_str(&mut out, &id.to_string());
+        push_text(&mut out, &id.to_string());
         write_map_header(&mut out, 2);
-        write_str(&mut out, "ret_code");
+        push_text(&mut out, "ret_code");
         json::messagepack::write_signed(&mut out, i64::from(result.ret_code));
-        write_str(&mut out, "result");
-        write_str(&mut out, &result.result);
+        push_text(&mut out, "result");
+        push_text(&mut out, &result.result);
     }
     out
 }

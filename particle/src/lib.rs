@@ -34,7 +34,7 @@ pub mod frame;
 mod header;
 mod key;
 pub mod merge;
-mod msgpack;
+pub mod msgpack;
 mod peer_id;
 mod tetraplet;
 pub mod value;

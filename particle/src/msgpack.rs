@@ -1,4 +1,5 @@
-//! The part of MessagePack that particles need: a reader that borrows, and writing of headers.
+//! The part of MessagePack that particles and call requests need: a reader that borrows, and writing
+//! in the shortest form.
 
 use std::borrow::Cow;
 
@@ -227,6 +228,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes the header of a text of `length` bytes, in its shortest form.
+#[inline]
 pub(crate) fn push_text_header(out: &mut Vec<u8>, length: usize) {
     match length {
         0..=31 => out.push(0xa0 | length as u8),
@@ -243,7 +245,8 @@ pub(crate) fn push_text_header(out: &mut Vec<u8>, length: usize) {
 }
 
 /// Writes a text.
-pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
+#[inline]
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
     push_text_header(out, text.len());
     out.extend_from_slice(text.as_bytes());
 }
@@ -264,7 +267,8 @@ pub(crate) fn push_binary_header(out: &mut Vec<u8>, length: usize) {
 }
 
 /// Writes an unsigned integer in its shortest form.
-pub(crate) fn push_unsigned(out: &mut Vec<u8>, number: u64) {
+#[inline]
+pub fn push_unsigned(out: &mut Vec<u8>, number: u64) {
     match number {
         0..=0x7f => out.push(number as u8),
         0x80..=0xff => out.extend_from_slice(&[0xcc, number as u8]),

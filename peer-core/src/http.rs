@@ -87,7 +87,7 @@ impl Http {
                 false => None,
             },
         });
-        let task = tokio::spawn(listen(listener, shared));
+        let task = spawn(listener, shared);
         Ok(Self { address, task })
     }
 
@@ -102,6 +102,12 @@ impl Drop for Http {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Not in an `async` function, whose parts are compiled for each program again.
+#[inline(never)]
+fn spawn(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
+    tokio::spawn(listen(listener, shared))
 }
 
 /// Accepts connections; they end with this future.

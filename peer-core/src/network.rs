@@ -10,6 +10,7 @@
 
 mod address;
 mod bootstrap;
+mod boxed;
 mod counters;
 mod discovery;
 mod driver;

@@ -42,6 +42,7 @@ pub use self::key::{KeyFileError, load_key};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use particle::{KeyPair, Particle, PeerId};
 use thiserror::Error;
 
@@ -312,6 +313,17 @@ impl PeerBuilder {
     /// # Errors
     /// The network does not start, or the configuration has a value that cannot be used.
     pub async fn start(self) -> Result<Peer, PeerError> {
+        self.begin().await
+    }
+
+    /// A plain function: whoever awaits an `async` one compiles all that is in it, which here is
+    /// the whole peer, for each program again.
+    #[inline(never)]
+    fn begin(self) -> BoxFuture<'static, Result<Peer, PeerError>> {
+        Box::pin(self.join())
+    }
+
+    async fn join(self) -> Result<Peer, PeerError> {
         let managers = self.managers()?;
         let key = Arc::new(self.key);
         let store = match self.store {

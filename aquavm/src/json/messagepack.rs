@@ -1,5 +1,7 @@
 //! Canonical JSON text to MessagePack, as call arguments travel to the host.
 
+use particle::msgpack::{push_text, push_unsigned};
+
 use super::walk::{string_end, unescape};
 
 /// Converts texts; keeps its scratch space between them.
@@ -53,7 +55,7 @@ impl MessagePack {
                 b']' | b'}' | b',' | b':' => at += 1,
                 b'"' => {
                     let end = string_end(bytes, at);
-                    write_str(out, &unescape(text.get(at..end).unwrap_or("\"\"")));
+                    push_text(out, &unescape(text.get(at..end).unwrap_or("\"\"")));
                     at = end;
                 }
                 _ => {
@@ -131,46 +133,9 @@ pub(crate) fn write_map_header(out: &mut Vec<u8>, size: u32) {
     }
 }
 
-#[inline]
-pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    let size = text.len();
-    match size {
-        0..=31 => out.push(0xa0 | size as u8),
-        32..=0xff => out.extend_from_slice(&[0xd9, size as u8]),
-        0x100..=0xffff => {
-            out.push(0xda);
-            out.extend_from_slice(&(size as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(0xdb);
-            out.extend_from_slice(&(size as u32).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(text.as_bytes());
-}
-
-pub(crate) fn write_unsigned(out: &mut Vec<u8>, number: u64) {
-    match number {
-        0..=0x7f => out.push(number as u8),
-        0x80..=0xff => out.extend_from_slice(&[0xcc, number as u8]),
-        0x100..=0xffff => {
-            out.push(0xcd);
-            out.extend_from_slice(&(number as u16).to_be_bytes());
-        }
-        0x1_0000..=0xffff_ffff => {
-            out.push(0xce);
-            out.extend_from_slice(&(number as u32).to_be_bytes());
-        }
-        _ => {
-            out.push(0xcf);
-            out.extend_from_slice(&number.to_be_bytes());
-        }
-    }
-}
-
 pub(crate) fn write_signed(out: &mut Vec<u8>, number: i64) {
     match number {
-        0.. => write_unsigned(out, number.unsigned_abs()),
+        0.. => push_unsigned(out, number.unsigned_abs()),
         -32..=-1 => out.push(number as u8),
         -0x80..=-33 => out.extend_from_slice(&[0xd0, number as u8]),
         -0x8000..=-0x81 => {
@@ -195,7 +160,7 @@ fn write_word(out: &mut Vec<u8>, word: &str) {
         "true" => out.push(0xc3),
         _ => {
             if let Ok(number) = word.parse::<u64>() {
-                write_unsigned(out, number);
+                push_unsigned(out, number);
             } else if let Ok(number) = word.parse::<i64>() {
                 write_signed(out, number);
             } else {

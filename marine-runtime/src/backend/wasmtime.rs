@@ -12,7 +12,7 @@ use std::{
 
 use wasmtime::{
     AsContextMut, Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module,
-    ResourceLimiter, StoreContextMut, UpdateDeadline, ValRaw, ValType,
+    ResourceLimiter, UpdateDeadline, ValRaw, ValType,
 };
 
 use self::ticker::Ticker;
@@ -164,7 +164,8 @@ impl WasmBackend for WasmtimeBackend {
             control.check().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(1))
         });
-        Box::new(Owned { store, ticker })
+        let ticker = Some(ticker);
+        Box::new(Stored { store, ticker })
     }
 }
 
@@ -233,23 +234,20 @@ impl ResourceLimiter for State {
     }
 }
 
-struct Owned {
-    store: wasmtime::Store<State>,
-    ticker: Arc<Ticker>,
+/// A store as its owner or a host function sees it.
+struct Stored<S> {
+    store: S,
+    /// The owner's, kept awake while something runs. Inside of a host function something does.
+    ticker: Option<Arc<Ticker>>,
 }
 
-/// A store as a host function sees it.
-struct Context<'a> {
-    store: StoreContextMut<'a, State>,
-}
-
-impl Store for Owned {
+impl<S: AsContextMut<Data = State>> Store for Stored<S> {
     fn instantiate(
         &mut self,
         module: &dyn CompiledModule,
         imports: &[HostFunction],
     ) -> Result<InstanceId, BackendError> {
-        let _running = self.ticker.running();
+        let _running = self.ticker.as_ref().map(|ticker| ticker.running());
         instantiate(&mut self.store, module, imports)
     }
 
@@ -266,47 +264,15 @@ impl Store for Owned {
     }
 
     fn memory(&mut self, memory: MemoryId) -> &mut [u8] {
-        match self.store.data().memories.get(memory.0 as usize).copied() {
-            Some(memory) => memory.data_mut(&mut self.store),
+        let context = self.store.as_context_mut();
+        match context.data().memories.get(memory.0 as usize).copied() {
+            Some(memory) => memory.data_mut(context),
             None => &mut [],
         }
     }
 
     fn call(&mut self, function: FunctionId, values: &mut [u64]) -> Result<(), Trap> {
-        let _running = self.ticker.running();
-        call(&mut self.store, function, values)
-    }
-}
-
-impl Store for Context<'_> {
-    fn instantiate(
-        &mut self,
-        module: &dyn CompiledModule,
-        imports: &[HostFunction],
-    ) -> Result<InstanceId, BackendError> {
-        instantiate(&mut self.store, module, imports)
-    }
-
-    fn function(
-        &mut self,
-        instance: InstanceId,
-        name: &str,
-    ) -> Result<Option<(FunctionId, CoreSignature)>, BackendError> {
-        function(&mut self.store, instance, name)
-    }
-
-    fn memory_of(&mut self, instance: InstanceId) -> Option<MemoryId> {
-        memory_of(&mut self.store, instance)
-    }
-
-    fn memory(&mut self, memory: MemoryId) -> &mut [u8] {
-        match self.store.data().memories.get(memory.0 as usize).copied() {
-            Some(memory) => memory.data_mut(&mut self.store),
-            None => &mut [],
-        }
-    }
-
-    fn call(&mut self, function: FunctionId, values: &mut [u64]) -> Result<(), Trap> {
+        let _running = self.ticker.as_ref().map(|ticker| ticker.running());
         call(&mut self.store, function, values)
     }
 }
@@ -389,8 +355,9 @@ fn host_function(
             // was compared with `parameters`.
             *slot = to_raw(unsafe { value.assume_init_read() }, *ty);
         }
-        let mut context = Context {
+        let mut context = Stored {
             store: caller.as_context_mut(),
+            ticker: None,
         };
         body(&mut context, input, output).map_err(wasmtime::Error::new)?;
         for ((raw, ty), value) in output.iter().zip(&results).zip(values.iter_mut()) {

@@ -22,7 +22,7 @@ use self::{
     },
 };
 use super::{Body, Call, Failure, abi::Errno};
-use crate::{backend::Trap, limits::MAX_IO_CHUNK};
+use crate::backend::Trap;
 
 /// Most subscriptions in one poll, and most parts of one read or write.
 const MAX_PARTS: u32 = 1_024;
@@ -217,10 +217,13 @@ fn proc_exit(_: &mut Call<'_>, raw: &[u64]) -> Done {
     }))
 }
 
+/// Random bytes that are made between two looks at the deadline.
+const RANDOM_CHUNK: usize = 64 * 1024;
+
 fn random_get(call: &mut Call<'_>, raw: &[u64]) -> Done {
     let control = &call.wasi.control;
     let place = call.slice(int(raw, 0), int(raw, 1))?;
-    for chunk in place.chunks_mut(MAX_IO_CHUNK) {
+    for chunk in place.chunks_mut(RANDOM_CHUNK) {
         control.check().map_err(Failure::Trap)?;
         rand::Rng::fill(&mut rand::rng(), chunk);
     }

@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::address::{
     describe, is_global, peer_of, root, socket_of, spell_out_loopback, with_peer, with_port,
 };
+use super::boxed::Boxed;
 use super::counters::NetworkCounters;
 use super::discovery::{Answer, Discovery, DiscoveryLimits};
 use super::handle::{Role, parse};
@@ -91,7 +92,7 @@ struct Behaviour {
 
 /// The swarm and everybody who waits for it.
 pub(crate) struct Driver {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Boxed<Behaviour>>,
     commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<NetworkEvent>,
     table: Arc<PeerTable>,
@@ -163,7 +164,7 @@ impl Driver {
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let mut swarm = Swarm::new(
             transport(&key, config.socket_timeout.0)?,
-            behaviour,
+            Boxed(behaviour),
             peer,
             swarm_config,
         );

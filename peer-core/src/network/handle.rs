@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use libp2p::Multiaddr;
 use particle::frame::MAX_JS_FRAME_LEN;
 use particle::{KeyPair, Particle, PeerId};
@@ -60,6 +61,9 @@ struct Inner {
     joined: AtomicBool,
 }
 
+/// A network, and what it receives.
+type Started = (Network, mpsc::Receiver<Incoming>);
+
 impl Network {
     /// Opens the listeners of the configuration and starts the swarm. Returns when all of them
     /// are open. Bootstrap nodes are dialed in the background and again whenever they go away.
@@ -74,6 +78,24 @@ impl Network {
         config: &NetworkConfig,
         role: Role,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), NetworkError> {
+        Self::begin(key, config, role).await
+    }
+
+    /// A plain function, which is compiled once, unlike what an `async` one consists of.
+    #[inline(never)]
+    fn begin<'a>(
+        key: &'a KeyPair,
+        config: &'a NetworkConfig,
+        role: Role,
+    ) -> BoxFuture<'a, Result<Started, NetworkError>> {
+        Box::pin(Self::join(key, config, role))
+    }
+
+    async fn join(
+        key: &KeyPair,
+        config: &NetworkConfig,
+        role: Role,
+    ) -> Result<Started, NetworkError> {
         let libp2p_key = key_pair(key)?;
         let libp2p_id = libp2p_key.public().to_peer_id();
         let table = Arc::new(PeerTable::default());

@@ -4,6 +4,7 @@
 //! then `ready`. Logs go to stderr. SIGINT and SIGTERM stop the peer.
 
 mod arguments;
+mod memory;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -76,7 +77,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
         .and_then(|()| stdout.flush());
     tracing::info!(peer_id = %peer.peer_id(), "{STARTED}");
 
-    signals.received().await;
+    tokio::select! {
+        () = signals.received() => {}
+        () = memory::give_back(peer.network()) => {}
+    }
     tracing::info!("stopping");
     drop(http);
     peer.stop().await;

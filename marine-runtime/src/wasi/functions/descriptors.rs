@@ -239,7 +239,7 @@ pub(super) fn fd_prestat_dir_name(call: &mut Call<'_>, raw: &[u64]) -> Done {
 }
 
 /// The parts of a read or write.
-fn parts(call: &mut Call<'_>, pointer: u32, count: u32) -> Result<Vec<(u32, u32)>, Failure> {
+fn parts(call: &mut Call<'_>, (pointer, count): (u32, u32)) -> Result<Vec<(u32, u32)>, Failure> {
     if count > MAX_PARTS {
         return Err(Errno::INVAL.into());
     }
@@ -254,42 +254,53 @@ fn parts(call: &mut Call<'_>, pointer: u32, count: u32) -> Result<Vec<(u32, u32)
 }
 
 pub(super) fn fd_read(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    read(
-        call,
-        int(raw, 0),
-        (int(raw, 1), int(raw, 2)),
-        None,
-        int(raw, 3),
-    )
+    read(call, &Transfer::new(raw, None))
 }
 
 pub(super) fn fd_pread(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let offset = Some(long(raw, 3));
-    read(
-        call,
-        int(raw, 0),
-        (int(raw, 1), int(raw, 2)),
-        offset,
-        int(raw, 4),
-    )
+    read(call, &Transfer::new(raw, Some(long(raw, 3))))
 }
 
-/// Reads into `parts` (pointer, count), from `offset` if there is one; writes how many bytes to
-/// `result`.
-fn read(
-    call: &mut Call<'_>,
+pub(super) fn fd_write(call: &mut Call<'_>, raw: &[u64]) -> Done {
+    write(call, &Transfer::new(raw, None))
+}
+
+pub(super) fn fd_pwrite(call: &mut Call<'_>, raw: &[u64]) -> Done {
+    write(call, &Transfer::new(raw, Some(long(raw, 3))))
+}
+
+/// The arguments of a read or write.
+struct Transfer {
     descriptor: u32,
-    (pointer, count): (u32, u32),
-    mut offset: Option<u64>,
+    /// Where the list of parts is, and how many there are.
+    parts: (u32, u32),
+    /// In the file; without it the descriptor's own, which moves on.
+    offset: Option<u64>,
+    /// Where the number of bytes goes.
     result: u32,
-) -> Done {
-    let parts = parts(call, pointer, count)?;
+}
+
+impl Transfer {
+    /// The functions with an offset have it before the last argument.
+    fn new(raw: &[u64], offset: Option<u64>) -> Self {
+        Self {
+            descriptor: int(raw, 0),
+            parts: (int(raw, 1), int(raw, 2)),
+            offset,
+            result: int(raw, if offset.is_some() { 4 } else { 3 }),
+        }
+    }
+}
+
+fn read(call: &mut Call<'_>, transfer: &Transfer) -> Done {
+    let parts = parts(call, transfer.parts)?;
+    let mut offset = transfer.offset;
     let mut total = 0;
     // Nothing comes from the standard input.
-    if descriptor != STDIN {
+    if transfer.descriptor != STDIN {
         let wasi = call.wasi;
         let mut state = wasi.state();
-        let open = state.file(descriptor)?;
+        let open = state.file(transfer.descriptor)?;
         if !open.read {
             return Err(Errno::BADF.into());
         }
@@ -310,39 +321,12 @@ fn read(
             }
         }
     }
-    call.write(result, &(total as u32).to_le_bytes())
+    call.write(transfer.result, &(total as u32).to_le_bytes())
 }
 
-pub(super) fn fd_write(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    write(
-        call,
-        int(raw, 0),
-        (int(raw, 1), int(raw, 2)),
-        None,
-        int(raw, 3),
-    )
-}
-
-pub(super) fn fd_pwrite(call: &mut Call<'_>, raw: &[u64]) -> Done {
-    let offset = Some(long(raw, 3));
-    write(
-        call,
-        int(raw, 0),
-        (int(raw, 1), int(raw, 2)),
-        offset,
-        int(raw, 4),
-    )
-}
-
-/// Writes `parts` (pointer, count), at `offset` if there is one; writes how many bytes to `result`.
-fn write(
-    call: &mut Call<'_>,
-    descriptor: u32,
-    (pointer, count): (u32, u32),
-    mut offset: Option<u64>,
-    result: u32,
-) -> Done {
-    let parts = parts(call, pointer, count)?;
+fn write(call: &mut Call<'_>, transfer: &Transfer) -> Done {
+    let parts = parts(call, transfer.parts)?;
+    let (descriptor, mut offset) = (transfer.descriptor, transfer.offset);
     let wasi = call.wasi;
     let mut state = wasi.state();
     let mut total = 0;
@@ -369,7 +353,7 @@ fn write(
         }
     }
     drop(state);
-    call.write(result, &(total as u32).to_le_bytes())
+    call.write(transfer.result, &(total as u32).to_le_bytes())
 }
 
 /// Lists a directory from a cookie on: the number of the entry to begin with. The listing is made
