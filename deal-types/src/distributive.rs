@@ -2,6 +2,8 @@
 //!
 //! The definition is a JSON file; its links are texts inside it. [`DistributiveBuilder`] makes
 //! the blocks, [`Loader`] reads them back from anywhere, verifying every hash and keeping limits.
+//! [`Distributive::fetch`] does so from a [`BlockStore`]: a map, a [`Folder`], several stores, and with
+//! the feature `rpc` a gateway or node of IPFS; [`car`] carries all blocks in one file.
 //!
 //! ```
 //! use deal_types::distributive::{Distributive, DistributiveBuilder, Limits, TriggerConfig};
@@ -16,8 +18,12 @@
 //! # Ok::<_, deal_types::distributive::LoadError>(())
 //! ```
 
+pub mod car;
 mod definition;
 mod load;
+#[cfg(feature = "rpc")]
+mod remote;
+mod store;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +32,9 @@ pub use definition::{
     ServiceDefinition, SpellDefinition, TriggerConfig, WorkerDefinition,
 };
 pub use load::{Distributive, Limits, LoadError, Loader};
+#[cfg(feature = "rpc")]
+pub use remote::Remote;
+pub use store::{BlockStore, FetchError, Folder, StoreError};
 
 use crate::{Cid, unixfs};
 

@@ -45,7 +45,7 @@
 //!
 //! # Invariants
 //!
-//! Nothing but `chain` reads a clock, a disk or a network. No input makes it panic, and what it allocates
+//! Nothing but `chain` and stores of blocks reads a clock, a disk or a network. No input makes it panic, and what it allocates
 //! is bounded by the length of its input.
 
 pub mod abi;
@@ -59,6 +59,8 @@ mod enums;
 mod epoch;
 pub mod golden;
 mod hash;
+#[cfg(feature = "rpc")]
+mod http;
 #[cfg(feature = "json")]
 mod json;
 pub mod market;

@@ -4,7 +4,7 @@ mod convert;
 mod submit;
 mod transport;
 
-pub use transport::{Endpoint, EndpointError};
+pub use crate::http::{Endpoint, EndpointError};
 
 use std::{sync::Arc, time::Duration};
 
