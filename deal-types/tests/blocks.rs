@@ -1,6 +1,7 @@
 //! Blocks from nodes of IPFS, played by a socket.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test that cannot go on ends with a panic"
 )]
