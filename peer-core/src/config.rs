@@ -15,6 +15,7 @@
 #[macro_use]
 mod schema;
 
+mod chain;
 mod deployment;
 mod engine;
 mod layers;
@@ -27,6 +28,7 @@ mod system;
 mod units;
 
 pub use self::{
+    chain::ChainConfig,
     deployment::EffectorConfig,
     engine::{EngineLimits, VmLimits},
     layers::ConfigLayers,

@@ -26,6 +26,8 @@
 //! out; calls of functions are tasks, unless they answer at once; each particle to be sent waits
 //! for its connection in a task of its own, at most until it expires.
 
+#[cfg(feature = "chain")]
+mod chain;
 mod core;
 mod event;
 mod health;
@@ -93,6 +95,21 @@ pub enum PeerError {
     Interrupted {
         /// What the runtime said.
         reason: String,
+    },
+    /// A value of the table `[chain_config]` cannot be used.
+    #[error("chain_config.{key}: {reason}")]
+    Chain {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The chain names peers by Ed25519 keys.
+    #[cfg(feature = "chain")]
+    #[error("with `chain_config` the peer's key has to be an Ed25519 key: {source}")]
+    ChainKey {
+        /// What is wrong with it.
+        source: deal_types::ParseError,
     },
     /// The management peer is not a peer id.
     #[error("the management peer id `{text}` is not a peer id: {source}")]
@@ -330,6 +347,20 @@ impl PeerBuilder {
             Some(store) => store,
             None => open_store(self.config.data_dir.as_deref())?,
         };
+        #[cfg(feature = "chain")]
+        let chain = match (self.chain, &self.config.chain_config) {
+            (None, Some(config)) => Some(chain::connect(config, key.peer_id())?),
+            (given, _) => given,
+        };
+        #[cfg(not(feature = "chain"))]
+        if self.config.chain_config.is_some() {
+            return Err(PeerError::Chain {
+                key: "http_endpoint",
+                reason: "this program has no client of a chain (feature `chain`)".to_owned(),
+            });
+        }
+        #[cfg(all(feature = "marine", not(feature = "chain")))]
+        let chain = self.chain;
         // Before anybody can reach the peer.
         #[cfg(feature = "marine")]
         let hosting = hosting::Hosting::open(hosting::Parts {
@@ -339,7 +370,7 @@ impl PeerBuilder {
             engine: self.wasm,
             clock: self.clock.clone(),
             store: store.clone(),
-            chain: self.chain,
+            chain,
         });
         #[cfg(feature = "marine")]
         let hosting = hosting.await?;

@@ -9,9 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration, Ignored,
-    KademliaConfig, Kind, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig, Setting,
-    SystemServicesConfig, VmLimits, deployment::default_effectors, system::default_spell_ttl,
+    ByteSize, ChainConfig, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration,
+    Ignored, KademliaConfig, Kind, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig,
+    Setting, SystemServicesConfig, VmLimits, deployment::default_effectors,
+    system::default_spell_ttl,
 };
 
 settings! {
@@ -151,9 +152,9 @@ settings! {
         pub dev_mode: DevModeConfig = DevModeConfig::default(),
         /// Services that the host deploys at start.
         pub system_services: SystemServicesConfig = SystemServicesConfig::default(),
-        /// The chain is not reached from this program.
-        pub chain_config: Ignored = Ignored,
-        /// As `chain_config`.
+        /// The chain of the marketplace.
+        pub chain_config: Option<ChainConfig> = None,
+        /// The decider asks the chain of `chain_config`, and proofs are not sent from this program.
         pub chain_listener_config: Ignored = Ignored,
         /// Virtual machines are not offered.
         pub vm: Ignored = Ignored,
@@ -200,6 +201,11 @@ impl PeerConfig {
     pub fn to_public_toml(&self) -> Result<String, ConfigError> {
         let mut public = self.clone();
         public.root_key_pair.value = None;
+        if let Some(chain) = &mut public.chain_config {
+            // Paths of endpoints often are keys.
+            chain.http_endpoint = "…".to_owned();
+            chain.wallet_key = "…".to_owned();
+        }
         // Their values may be anything, passwords included.
         let hidden = || "…".to_owned();
         public

@@ -83,6 +83,13 @@ async fn told(rig: &Rig, worker: PeerId) -> Option<Value> {
     (!text.is_empty()).then(|| serde_json::from_str(text).unwrap())
 }
 
+/// The id of the service that the worker has under its name.
+async fn deployed(rig: &Rig, worker: PeerId) -> Result<Value, String> {
+    let name = [json!("service")];
+    rig.ask(&stranger(), worker, "srv.resolve_alias", &name)
+        .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_becomes_a_worker_and_goes() {
     let mut rig = Rig::new();
@@ -118,15 +125,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
     let worker: PeerId = registered.worker.to_string().parse().unwrap();
     chain.set_receipt(registered.transaction, TxReceipt::Ok { block_number: 3 });
     let service = until("the service is deployed", async || {
-        let id = rig
-            .ask(
-                &stranger(),
-                worker,
-                "srv.resolve_alias",
-                &[json!("service")],
-            )
-            .await;
-        id.ok()
+        deployed(&rig, worker).await.ok()
     })
     .await;
     let greeting = rig
@@ -153,14 +152,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
 
     // All of it outlives the process.
     rig.restart().await;
-    let again = rig
-        .ask(
-            &stranger(),
-            worker,
-            "srv.resolve_alias",
-            &[json!("service")],
-        )
-        .await;
+    let again = deployed(&rig, worker).await;
     assert_eq!(again, Ok(service.clone()));
     assert_eq!(chain.registered().len(), 1);
 
@@ -168,14 +160,7 @@ async fn a_deal_becomes_a_worker_and_goes() {
     let second = define(&store, "parrot", PARROT, "second");
     chain.set_deals(deal(&second, DealStatus::Active));
     rig.until_moving(PERIOD, "the service is replaced", async || {
-        let id = rig
-            .ask(
-                &stranger(),
-                worker,
-                "srv.resolve_alias",
-                &[json!("service")],
-            )
-            .await;
+        let id = deployed(&rig, worker).await;
         id.ok().filter(|id| *id != service)
     })
     .await;
