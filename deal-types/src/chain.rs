@@ -3,11 +3,13 @@
 //! [`Chain`] is one account's connection. [`MemoryChain`] is a chain inside the process, on
 //! [`MarketSim`](crate::sim::MarketSim); `RpcChain` (feature `rpc`) speaks JSON-RPC with a node.
 //! [`Follower`] turns any of them into a sequence of events that survives re-organisations, and
-//! [`ChainExt`] asks for what peers need.
+//! [`ChainExt`] asks for what peers need; [`PeerMarket`] is the [`PeerChain`](crate::peer_chain::PeerChain)
+//! of a peer on any of them.
 
 mod ask;
 mod follow;
 mod memory;
+mod peer;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 mod transaction;
@@ -15,6 +17,7 @@ mod transaction;
 pub use ask::{ChainExt, HostDeal, SubnetWorker, TransactionState};
 pub use follow::{ChainEvent, FollowError, Follower, FollowerConfig};
 pub use memory::{MemoryChain, MemoryConnection};
+pub use peer::PeerMarket;
 pub use transaction::{SignedTransaction, TransactionError, UnsignedTransaction, Wallet};
 
 use async_trait::async_trait;

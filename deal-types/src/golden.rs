@@ -14,11 +14,13 @@
 //! println!("golden: {}", golden::luck(Bytes32([2; 32]), leaf) <= threshold);
 //! ```
 
+mod book;
 mod open;
 mod round;
 mod settle;
 mod tree;
 
+pub use book::TicketBook;
 pub use open::{ExecutionEvidence, OpenContext, Opening, OpeningError};
 pub use round::{Round, RoundConfig, RoundError, RoundOutcome};
 pub use settle::{Selection, Settlement, Split, bond_per_ticket, select, settle};

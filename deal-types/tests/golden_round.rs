@@ -13,7 +13,8 @@ use deal_types::{
     Address, Bytes32, PeerKey, U256,
     golden::{
         ExecutionEvidence, MembershipProof, Opening, OpeningError, Participant, ParticleHeader,
-        Round, RoundConfig, RoundError, Split, Ticket, TicketTree, data_digest, participants_root,
+        Round, RoundConfig, RoundError, Selection, Split, Ticket, TicketBook, TicketTree,
+        data_digest, participants_root,
     },
 };
 
@@ -424,4 +425,55 @@ fn a_round_in_time_and_out_of_it() {
     let shown = rules.settle(EPOCH + 4).unwrap();
     assert_eq!(shown.returned.get(&A), Some(&U256::from(10)));
     assert_eq!(shown.burned.get(&A), None);
+}
+
+#[test]
+fn a_book_holds_what_counts_and_opens_its_winners() {
+    let good = evidence();
+    let changed = |id: &'static str, change: fn(&mut Evidence)| {
+        let mut evidence = Evidence { id, ..good.clone() };
+        change(&mut evidence);
+        evidence
+    };
+    let executed = [
+        good.clone(),
+        // The same again.
+        good.clone(),
+        changed("second", |_| {}),
+        changed("third", |_| {}),
+        changed("late", |e| e.timestamp_ms = 800),
+        changed("unsigned", |e| e.signed = false),
+        changed("stranger", |e| e.initiator = A),
+        changed("alone", |e| e.calls = vec![(A, 2)]),
+        changed("others", |e| e.calls = vec![(B, 2)]),
+    ];
+    let selection = Selection::default();
+    let book = TicketBook::make(A, &config(), selection, executed.clone()).unwrap();
+    assert_eq!(book.tree().count(), 3);
+    let few = Selection {
+        quota: 2,
+        ..selection
+    };
+    let short = TicketBook::make(A, &config(), few, executed).unwrap();
+    assert_eq!(short.tree().count(), 2);
+
+    let mut rules = Round::new(RoundConfig {
+        winners: 1,
+        ..config()
+    });
+    rules.commit(A, book.tree().root(), 3, EPOCH + 1).unwrap();
+    let beacon = Bytes32([3; 32]);
+    rules.set_beacon(beacon);
+    let winners = book.winners(beacon, rules.threshold()).unwrap();
+    assert!(winners.len() < 3, "{}", winners.len());
+    for (opening, evidence) in &winners {
+        assert_eq!(rules.open(opening, *evidence, EPOCH + 2), Ok(()));
+    }
+    let leaves = book.tree().leaves().to_vec();
+    rules.reveal(A, leaves, EPOCH + 3).unwrap();
+    // Nothing that won was left out.
+    let outcome = rules.settle(EPOCH + 4).unwrap();
+    assert_eq!(outcome.returned.get(&A), Some(&U256::from(30)));
+    let all = book.winners(beacon, U256::MAX).unwrap();
+    assert_eq!(all.len(), 3);
 }

@@ -64,6 +64,7 @@ struct State {
     gas: u64,
     base_fee: u64,
     poor: bool,
+    requests: usize,
 }
 
 impl State {
@@ -100,6 +101,7 @@ impl State {
     }
 
     fn answer(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
+        self.requests += 1;
         if self.fault == Some(Fault::Overflow) && method != "eth_getLogs" {
             return Ok(json!(format!("0x1{}", "0".repeat(64))));
         }
@@ -631,6 +633,81 @@ async fn refusals_of_contracts_are_read() {
         }
     );
     assert_eq!(chain.call(CONTRACT, vec![]).await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_mined_twice_or_never() {
+    let node = Node::start(false).await;
+    let chain = node.chain("http");
+    let hash = chain.submit(&order(1)).await.unwrap();
+    // Forgotten by the node again and again: the same transaction is sent, never a second one.
+    for _ in 0..3 {
+        node.set(|state| state.sent.clear());
+        assert_eq!(chain.submit(&order(1)).await, Ok(hash));
+        assert_eq!(chain.receipt(hash).await, Ok(None));
+    }
+    // Mined, taken back with its block, and mined in another one.
+    for _ in 0..2 {
+        node.set(|state| {
+            state.mined.push(hash);
+            state.used_nonces = 1;
+        });
+        assert_eq!(chain.submit(&order(1)).await, Ok(hash));
+        assert!(chain.receipt(hash).await.unwrap().is_some());
+        node.set(|state| {
+            state.mined.clear();
+            state.sent.clear();
+            state.used_nonces = 0;
+        });
+        assert_eq!(chain.receipt(hash).await, Ok(None));
+        assert_eq!(chain.submit(&order(1)).await, Ok(hash));
+        node.set(|state| {
+            let sent: Vec<_> = state.sent.iter().map(SignedTransaction::hash).collect();
+            assert_eq!(sent, [hash]);
+        });
+    }
+}
+
+#[tokio::test]
+async fn old_blocks_are_read_at_once() {
+    let node = Node::start(false).await;
+    let (chain, mut follower) = (node.chain("http"), follower());
+    node.set(|state| {
+        for _ in 0..90 {
+            state.mine(0);
+        }
+        state.requests = 0;
+    });
+    let mut logs = Vec::new();
+    while !follower.is_at(&chain.head().await.unwrap()) {
+        for event in follower.step(&chain).await.unwrap() {
+            if let ChainEvent::Log(log) = event {
+                logs.push(log.block);
+            }
+        }
+    }
+    assert_eq!(logs, Vec::from_iter(1..=93));
+    // Only blocks that can be taken back are asked for one by one.
+    node.set(|state| assert!(state.requests < 40, "{}", state.requests));
+}
+
+#[tokio::test]
+async fn a_websocket_that_says_nothing() {
+    let node = Node::start(true).await;
+    let (chain, mut follower) = (node.chain("ws"), follower());
+    assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [1, 2, 3]);
+    node.set(|state| {
+        state.mine(0);
+        state.fault = Some(Fault::Stall);
+    });
+    let error = follower.step(&chain).await.unwrap_err();
+    assert!(
+        matches!(&error, FollowError::Chain(error) if error.is_transient()),
+        "{error}"
+    );
+    // The next request has a connection of its own.
+    node.set(|state| state.fault = None);
+    assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [4]);
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ fn mark(
 }
 
 /// Names, functions and reasons come from other peers: none of them becomes markup.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

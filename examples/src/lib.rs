@@ -12,6 +12,7 @@ pub mod diagram;
 pub mod failure;
 pub mod local;
 pub mod log;
+pub mod market;
 pub mod path;
 pub mod samples;
 pub mod script;

@@ -38,6 +38,19 @@ impl LocalNetwork {
         count: usize,
         extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
+        let keys = (0..count).map(|_| random_key()).collect::<Result<_>>()?;
+        Self::with_keys(keys, |_, _| {}, extend).await
+    }
+
+    /// The same with these keys, and with settings that `configure` changes.
+    ///
+    /// # Errors
+    /// A peer does not start, or they do not find each other.
+    pub async fn with_keys(
+        keys: Vec<KeyPair>,
+        configure: impl Fn(usize, &mut PeerConfig),
+        extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
+    ) -> Result<Self> {
         let recorder = Arc::new(Recorder::default());
         let mut network = Self {
             peers: Vec::new(),
@@ -45,8 +58,8 @@ impl LocalNetwork {
         };
         // All peers host the same modules: they are compiled once.
         let wasm = Engine::wasmer();
-        for index in 0..count {
-            let config = PeerConfig {
+        for (index, key) in keys.into_iter().enumerate() {
+            let mut config = PeerConfig {
                 listen_ip: std::net::Ipv4Addr::LOCALHOST.into(),
                 tcp_port: 0,
                 websocket_port: 0,
@@ -54,7 +67,8 @@ impl LocalNetwork {
                 bootstrap_nodes: network.bootstrap_nodes(),
                 ..PeerConfig::default()
             };
-            let builder = Peer::builder(random_key()?)
+            configure(index, &mut config);
+            let builder = Peer::builder(key)
                 .config(config)
                 .wasm(wasm.clone())
                 .observer(network.recorder.clone());

@@ -486,6 +486,7 @@ impl Engine {
                 pending_calls,
                 queued: actor.inbox.len(),
                 running,
+                data: actor.prev.clone(),
                 at_ms: now_ms,
             }));
         }

@@ -70,6 +70,8 @@ pub mod counters;
 #[cfg(feature = "marine")]
 pub mod deployment;
 pub mod engine;
+#[cfg(feature = "marine")]
+pub mod golden;
 pub mod host;
 pub mod proof;
 pub mod records;

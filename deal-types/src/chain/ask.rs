@@ -1,5 +1,7 @@
 //! What peers ask a chain for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 
 use super::{Chain, ChainError, Order};
@@ -77,7 +79,10 @@ pub trait ChainExt: Chain {
     /// The deals in which a peer has a worker, by address.
     ///
     /// A peer that is not registered has none. Each deal comes with its own result, so that one
-    /// that does not answer hides no other.
+    /// that cannot be read hides no other.
+    ///
+    /// # Errors
+    /// The chain does not answer.
     async fn deals_of(
         &self,
         market: Address,
@@ -96,19 +101,27 @@ pub trait ChainExt: Chain {
             Err(error) if is_unregistered(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let mut by_deal = std::collections::BTreeMap::<Address, (Bytes32, Vec<Bytes32>)>::new();
+        let mut by_deal = BTreeMap::<Address, (BTreeSet<Bytes32>, Vec<Bytes32>)>::new();
         for unit in units
             .into_iter()
             .filter(|unit| !unit.deal.is_zero())
             .take(MAX_DEALS)
         {
             let entry = by_deal.entry(unit.deal).or_default();
-            entry.0 = unit.onchain_worker_id;
+            entry.0.insert(unit.onchain_worker_id);
             entry.1.push(unit.id);
         }
         let mut deals = Vec::new();
-        for (deal, (onchain_worker_id, unit_ids)) in by_deal {
+        for (deal, (workers, unit_ids)) in by_deal {
             let found = async {
+                let mut ids = workers.iter();
+                let (Some(&onchain_worker_id), None) = (ids.next(), ids.next()) else {
+                    let what = format!("{} workers of one peer in {deal}", workers.len());
+                    return Err(ChainError::Answer {
+                        method: "getComputeUnits",
+                        what,
+                    });
+                };
                 let (status,) = self.read(deal, &GetDealStatus {}).await?;
                 let (app_cid,) = self.read(deal, &GetAppCid {}).await?;
                 Ok(HostDeal {
@@ -119,7 +132,12 @@ pub trait ChainExt: Chain {
                     onchain_worker_id,
                 })
             };
-            deals.push((deal, found.await));
+            let found = found.await;
+            match found {
+                // The next deals would wait as long for nothing.
+                Err(error) if error.is_transient() => return Err(error),
+                found => deals.push((deal, found)),
+            }
         }
         Ok(deals)
     }

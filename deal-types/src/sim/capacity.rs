@@ -458,6 +458,18 @@ impl Exec<'_> {
         Ok((ledger, status))
     }
 
+    /// The last epoch that counts for those who work under a commitment; `None` without one.
+    pub(super) fn last_reward_epoch(&mut self, id: Bytes32) -> Result<Option<u64>, Refusal> {
+        if id.is_zero() {
+            return Ok(None);
+        }
+        let (ledger, _) = self.snapshot(id)?;
+        Ok(Some(match ledger.commitment.failed_epoch {
+            0 => ledger.commitment.end().saturating_sub(1),
+            failed => failed,
+        }))
+    }
+
     pub(super) fn commitment_status(&mut self, id: Bytes32) -> Result<CommitmentStatus, Refusal> {
         Ok(self.snapshot(id)?.1)
     }

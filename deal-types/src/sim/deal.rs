@@ -38,6 +38,8 @@ pub(super) struct WorkerState {
     pub(super) provider: Address,
     pub(super) joined: u64,
     pub(super) units: Vec<Bytes32>,
+    /// The commitment of its peer when it joined; zero for none.
+    pub(super) commitment: Bytes32,
     /// The staker's part of what it earns, in 10⁻⁷.
     pub(super) rate: U256,
     /// Paid epochs of the deal when it was paid last.
@@ -51,6 +53,7 @@ impl WorkerState {
         provider: Address,
         joined: u64,
         units: Vec<Bytes32>,
+        commitment: Bytes32,
         rate: U256,
     ) -> Self {
         Self {
@@ -59,6 +62,7 @@ impl WorkerState {
             provider,
             joined,
             units,
+            commitment,
             rate,
             paid: 0,
         }
@@ -144,14 +148,20 @@ impl Deal {
         })
     }
 
-    fn reward(&self, worker: &WorkerState) -> Result<Rewards, Refusal> {
+    /// What a worker has earned since it was paid. It earns nothing after `last`, the last epoch of
+    /// its commitment; but whoever waits pays for it: every epoch after that takes one off again that
+    /// the deal did not pay.
+    fn reward(&self, worker: &WorkerState, last: Option<u64>) -> Result<Rewards, Refusal> {
         if worker.offchain_id.is_zero() {
             return Ok(Rewards {
                 provider: U256::ZERO,
                 staker: U256::ZERO,
             });
         }
-        let epochs = U256::from(self.paid.saturating_sub(worker.paid));
+        let now = self.ended.unwrap_or(self.accounted);
+        let over = last.map_or(0, |last| now.saturating_sub(last));
+        let paid = self.paid.saturating_sub(worker.paid);
+        let epochs = U256::from(paid.saturating_sub(over));
         let total = mul(self.price_per_worker()?, epochs)?;
         let staker = share(total, worker.rate, U256::from(PRECISION))?;
         Ok(Rewards {
@@ -406,9 +416,10 @@ impl Exec<'_> {
     /// Pays a worker what it has earned.
     fn pay_worker(&mut self, number: u64) -> Result<(), Refusal> {
         let (address, receiver) = (self.this, self.reward_receiver()?);
-        let deal = self.current_deal()?;
-        let worker = deal.worker(onchain_id(number))?.1.clone();
-        let rewards = deal.reward(&worker)?;
+        let worker = self.current_deal()?.worker(onchain_id(number))?.1.clone();
+        let last = self.last_reward_epoch(worker.commitment)?;
+        let deal = self.deal(address)?;
+        let rewards = deal.reward(&worker, last)?;
         let (token, paid) = (deal.terms.payment_token, deal.paid);
         if let Some(worker) = deal.worker_mut(number) {
             worker.paid = paid;
@@ -630,7 +641,8 @@ impl Exec<'_> {
     pub(super) fn worker_reward(&mut self, id: Bytes32) -> Result<Rewards, Refusal> {
         let deal = self.deal_now()?;
         let (_, worker) = deal.worker(id)?;
-        deal.reward(worker)
+        let last = self.last_reward_epoch(worker.commitment)?;
+        deal.reward(worker, last)
     }
 }
 

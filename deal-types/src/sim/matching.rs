@@ -167,6 +167,7 @@ impl Exec<'_> {
             candidate.provider,
             epoch,
             group.to_vec(),
+            candidate.commitment,
             rate,
         );
         let deal = self.deal(address)?;
@@ -262,7 +263,8 @@ impl Exec<'_> {
             let peer = unit.peer;
             let commitment = self.market()?.peer(peer)?.commitment;
             if !commitment.is_zero() {
-                self.return_unit(address, commitment, *unit_id)?;
+                let moved = worker.commitment == commitment;
+                self.return_unit(address, commitment, *unit_id, moved)?;
             }
         }
         self.tell(ComputeUnitsRemovedFromDeal {
@@ -273,29 +275,39 @@ impl Exec<'_> {
         })
     }
 
+    /// Gives a unit back to the commitment of its peer, from which it was `moved`, or which is newer
+    /// than the worker. One that is over only hears of it: the unit has nothing to prove, and its
+    /// staker's rewards go on.
     fn return_unit(
         &mut self,
         address: Address,
         id: Bytes32,
         unit_id: Bytes32,
+        moved: bool,
     ) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let price = self.deal(address)?.terms.price;
         let start = epoch + 1;
-        if self.account(id)? == CommitmentStatus::Active {
+        let active = self.account(id)? == CommitmentStatus::Active;
+        if active {
             self.market()?.unit_mut(unit_id)?.start_epoch = start;
             self.market()?.ledger_mut(id)?.commitment.additional += 1;
             self.change_active(1, 0)?;
-            self.tell(UnitActivated {
-                commitment_id: id,
-                unit_id,
-                start_epoch: U256::from(start),
-            })?;
+        }
+        self.tell(UnitActivated {
+            commitment_id: id,
+            unit_id,
+            start_epoch: U256::from(start),
+        })?;
+        if !active {
+            return Ok(());
         }
         let rate = self.market()?.ledger(id)?.commitment.rate;
         let mut staker = self.staker(id)?;
-        let part = ratio(price, rate)?;
-        staker.set_rate(sub(staker.rate(), part).unwrap_or_default());
+        if moved {
+            let part = ratio(price, rate)?;
+            staker.set_rate(sub(staker.rate(), part).unwrap_or_default());
+        }
         self.market()?.ledger_mut(id)?.staker = Some(staker);
         self.tell(EntityRemoved {
             commitment_id: id,

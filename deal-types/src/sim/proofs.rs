@@ -4,6 +4,7 @@ use super::{
     Exec, Refusal,
     capacity::no_commitment_on_unit,
     exec::{message, require},
+    market::Unit,
 };
 use crate::{
     Bytes32, CommitmentStatus,
@@ -57,7 +58,7 @@ impl Exec<'_> {
         }
         let start = market.ledger(id)?.commitment.start;
         require(start <= epoch, "Capacity commitment is not started")?;
-        require(unit.deal.is_zero(), "Compute unit is in deal")?;
+        require(!self.is_moved(&unit, id)?, "Compute unit is in deal")?;
         let status = self.account(id)?;
         if status != CommitmentStatus::Active {
             return Err(Revert::CapacityCommitmentIsNotActive { status }.into());
@@ -105,6 +106,16 @@ impl Exec<'_> {
             unit_id,
             local_unit_nonce: nonce,
         })
+    }
+
+    /// Whether a unit works for a deal instead of proving for a commitment. One that joined the deal
+    /// before the commitment proves nevertheless.
+    fn is_moved(&mut self, unit: &Unit, commitment: Bytes32) -> Result<bool, Refusal> {
+        if unit.deal.is_zero() {
+            return Ok(false);
+        }
+        let worker = self.deal(unit.deal)?.worker(unit.worker)?.1;
+        Ok(worker.commitment == commitment)
     }
 
     /// The units of a commitment and their proofs in this epoch.

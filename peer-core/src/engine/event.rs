@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use particle::PeerId;
 
 use super::Source;
@@ -51,6 +52,8 @@ pub enum Event {
         queued: usize,
         /// Whether a run was under way.
         running: bool,
+        /// Its data as the scope held them; empty where nothing was executed.
+        data: Bytes,
         /// When, in milliseconds since the Unix epoch.
         at_ms: u64,
     },

@@ -45,6 +45,8 @@ pub(super) struct Transport {
 
 /// Requests that wait to be written.
 const QUEUE: usize = 64;
+/// How long a connection may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 impl Transport {
     pub(super) fn new(endpoint: Endpoint, timeout: Duration, max_answer: usize) -> Self {
@@ -155,8 +157,11 @@ impl Transport {
         let (mut sender, mut receiver) = builder.finish();
         let (outgoing, mut queue) = mpsc::channel::<String>(QUEUE);
         let waiting = Waiting::default();
+        // Each end of the connection ends with the other: a node that says nothing closes nothing.
         let (ended, mut end) = watch::channel(());
+        let (written, mut writing) = watch::channel(());
         tokio::spawn(async move {
+            let _written = written;
             loop {
                 let text = tokio::select! {
                     text = queue.recv() => text,
@@ -167,13 +172,20 @@ impl Transport {
                     break;
                 }
             }
-            // The node may be gone already.
-            let _ = sender.close().await;
+            // The node may be gone already, or take no more.
+            let _ = timeout(CLOSING, sender.close()).await;
         });
         let (answers, notices) = (waiting.clone(), self.notices.clone());
         tokio::spawn(async move {
             let mut message = Vec::new();
-            while receiver.receive_data(&mut message).await.is_ok() {
+            loop {
+                let received = tokio::select! {
+                    received = receiver.receive_data(&mut message) => received.is_ok(),
+                    _ = writing.changed() => false,
+                };
+                if !received {
+                    break;
+                }
                 let parsed: Result<Value, _> = serde_json::from_slice(&message);
                 message.clear();
                 let Ok(answer) = parsed else { break };
