@@ -91,7 +91,7 @@ impl MemoryChain {
     }
 
     /// The numbers of blocks as they are mined, from now on.
-    pub fn heads(&self) -> impl Stream<Item = u64> + Send + 'static {
+    pub fn heads(&self) -> impl Stream<Item = u64> + Send + use<> {
         let (sender, receiver) = mpsc::channel(WAITING);
         self.lock().followers.push(sender);
         receiver

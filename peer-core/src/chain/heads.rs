@@ -40,7 +40,7 @@ pub(crate) fn blocks(
             },
         )
     });
-    let asked = asked.filter_map(|number| async {
+    let asked = asked.filter_map(|number| async move {
         number
             .inspect_err(|error| tracing::debug!(%error, "no new block"))
             .ok()
@@ -49,16 +49,16 @@ pub(crate) fn blocks(
     let mut last = None;
     stream::select(told, Box::pin(asked)).flat_map(move |number| {
         let first = match last {
-            None => number,
+            None => Some(number),
             Some(last) if number > last => {
                 let skipped = number.saturating_sub(MAX_CAUGHT_UP);
-                skipped.max(last) + 1
+                Some(skipped.max(last) + 1)
             }
             // Known, or of a branch that was left.
-            Some(_) => return stream::iter(1..=0),
+            Some(_) => None,
         };
-        last = Some(number);
-        stream::iter(first..=number)
+        last = last.max(first.map(|_| number));
+        stream::iter(first.into_iter().flat_map(move |first| first..=number))
     })
 }
 

@@ -489,6 +489,7 @@ fn calls_and_memory_are_counted() {
 /// In the scope of a worker its own key signs, for nobody but itself.
 #[test]
 fn a_worker_signs_with_its_own_key() {
+    use particle::{Signer as _, Verifier as _};
     let disk = Disk::new();
     let host = disk.host();
     let worker = host.manage("worker.create", &[json!("deal"), json!([])]);
@@ -524,7 +525,7 @@ fn a_worker_signs_with_its_own_key() {
         assert_eq!(verify(own, signature), Ok(json!(false)));
         let bytes: Vec<u8> = serde_json::from_value(signature.clone()).unwrap();
         let key = host.deployment.workers().key(worker).unwrap();
-        particle::Verifier::verify(key.public_key(), &[1, 2, 3], &bytes).unwrap();
+        key.public_key().verify(&[1, 2, 3], &bytes).unwrap();
     }
     let mut named = by(manager(), call("sig", "get_peer_id", &[]));
     named.peer_id = worker;

@@ -12,38 +12,44 @@ use crate::{
     store::{Change, DiskStore, Durability, Table},
 };
 
-const STORE: &[u8] = include_bytes!("../../../fixtures/store-0/store.redb.gz");
-const KEY: &str = include_str!("../../../fixtures/store-0/keypair.toml");
-const WORKER: &str = include_str!("../../../fixtures/store-0/worker.txt");
-const SERVICE: &str = include_str!("../../../fixtures/store-0/service.txt");
 /// The spell whose trigger is in the store.
 const SPELL: &str = "7a5e3a0c-2f0f-4a5c-9d53-0c3a5c1f7d11";
 
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-0");
+    fs::read(folder.join(name)).unwrap()
+}
+
+fn text(name: &str) -> String {
+    let text = String::from_utf8(fixture(name)).unwrap();
+    text.trim().to_owned()
+}
+
 fn worker() -> PeerId {
-    WORKER.trim().parse().unwrap()
+    text("worker.txt").parse().unwrap()
 }
 
 fn trigger() -> TriggerConfig {
-    let text = json!({
+    let config = json!({
         "clock": { "start_sec": 9, "end_sec": 0, "period_sec": 60 },
         "connections": { "connect": true, "disconnect": false },
         "blockchain": { "start_block": 0, "end_block": 0 },
     });
-    serde_json::from_value(text).unwrap()
+    serde_json::from_value(config).unwrap()
 }
 
 /// A folder as the earlier version left it.
 fn old_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Vec::new();
-    flate2::read::GzDecoder::new(STORE)
+    flate2::read::GzDecoder::new(fixture("store.redb.gz").as_slice())
         .read_to_end(&mut store)
         .unwrap();
     fs::write(folder.path().join("store.redb"), store).unwrap();
     let keys = folder.path().join("keypairs");
     let key = keys.join(format!("{}_keypair.toml", worker()));
     fs::create_dir_all(&keys).unwrap();
-    fs::write(&key, KEY).unwrap();
+    fs::write(&key, fixture("keypair.toml")).unwrap();
     let modules = folder.path().join("modules");
     fs::create_dir_all(&modules).unwrap();
     let cid = deal_types::unixfs::cid_of(GREETING);
@@ -60,7 +66,7 @@ fn old_folder() -> tempfile::TempDir {
 /// Everything that is in the old store is there, in every form in which it is used.
 fn check(disk: &Disk, host: &Host) {
     assert_eq!(host.deployment.lost_services(), 0);
-    let id = SERVICE.trim();
+    let id = text("service.txt");
     let info = host.manage("srv.info", &[json!("hello")]);
     assert_eq!(info["id"], json!(id));
     assert_eq!(info["owner_id"], json!(manager().to_string()));
@@ -102,7 +108,7 @@ fn a_store_of_an_earlier_version_is_read_and_written_anew() {
     {
         let host = disk.host();
         check(&disk, &host);
-        host.manage("srv.add_alias", &[json!("new"), json!(SERVICE.trim())]);
+        host.manage("srv.add_alias", &[json!("new"), json!(text("service.txt"))]);
         host.manage("worker.activate", &[json!("ab")]);
     }
     // What was written is there at the next start, with the rest.
