@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use libp2p::swarm::{Config, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, identify};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, identify, kad};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -76,4 +76,54 @@ async fn handshakes_that_trickle_are_closed() {
     let client = client(2).await;
     within(client.network.dial(host.tcp())).await.unwrap();
     host.network.shutdown().await;
+}
+
+/// What others put into Kademlia is not kept: nobody finds it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_not_stored() {
+    let host = node(1).await;
+    let host_id = to_libp2p(&host.id()).unwrap();
+    let key = key_pair(&KeyPair::from_seed(&[6; 32])).unwrap();
+    let peer = key.public().to_peer_id();
+    let protocol = StreamProtocol::try_from_owned(config().network.kademlia_protocol()).unwrap();
+    let store = kad::store::MemoryStore::new(peer);
+    let mut swarm = Swarm::new(
+        transport(&key, Duration::from_secs(5)).unwrap(),
+        kad::Behaviour::with_config(peer, store, kad::Config::new(protocol)),
+        peer,
+        Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60)),
+    );
+    let address: Multiaddr = host.tcp().parse().unwrap();
+    swarm.behaviour_mut().add_address(&host_id, address);
+    let name = kad::RecordKey::new(b"name");
+    let record = kad::Record::new(name.clone(), b"value".to_vec());
+    swarm
+        .behaviour_mut()
+        .put_record_to(record, [host_id].into_iter(), kad::Quorum::One);
+    let looked_up = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            let SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed { result, .. }) = event
+            else {
+                continue;
+            };
+            match result {
+                // The protocol has no way to say that it was not stored.
+                kad::QueryResult::PutRecord(put) => {
+                    put.unwrap();
+                    swarm.behaviour_mut().get_record(name.clone());
+                }
+                kad::QueryResult::GetRecord(found) => return found,
+                _ => {}
+            }
+        }
+    };
+    let found = within(looked_up).await;
+    assert!(found.is_err(), "{found:?}");
+    // Who says nothing about itself stays connected, and is not in the table.
+    assert!(
+        host.network
+            .is_connected(&KeyPair::from_seed(&[6; 32]).peer_id())
+    );
+    assert!(host.network.neighborhood(b"key", 20).await.is_empty());
 }
