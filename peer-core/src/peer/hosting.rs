@@ -191,10 +191,6 @@ impl Hosting {
 
 /// The engine of a peer that was given none; its machine code is kept in the folder.
 #[cfg(feature = "wasmer")]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "without the feature there is none"
-)]
 fn own_engine(folder: Option<&Path>) -> Result<marine_runtime::Engine, PeerError> {
     let engine = marine_runtime::Engine::wasmer();
     Ok(match folder {
