@@ -10,8 +10,10 @@
 //! assert_eq!(futures::executor::block_on(chain.deals()).unwrap().len(), 1);
 //! ```
 
+#[cfg(feature = "network")]
 mod heads;
 
+#[cfg(feature = "network")]
 pub(crate) use self::heads::blocks;
 
 use std::{
