@@ -51,7 +51,8 @@ impl<'a> Page<'a> {
     ) -> fmt::Result {
         let mut metric = self.metric(name, help, MetricType::Counter)?;
         for (label, value) in values {
-            let mut series = metric.encode_family(&[label])?;
+            let labels = [label];
+            let mut series = metric.encode_family(&labels)?;
             series.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
         }
         Ok(())

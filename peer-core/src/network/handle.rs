@@ -568,7 +568,7 @@ impl Connectivity for Network {
 /// Reads an address of the configuration.
 pub(super) fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
     text.parse()
-        .map_err(|error: libp2p::multiaddr::Error| NetworkError::Address {
+        .map_err(|error: multiaddr::Error| NetworkError::Address {
             address: text.to_owned(),
             reason: error.to_string(),
         })
