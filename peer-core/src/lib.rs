@@ -73,6 +73,8 @@ pub mod engine;
 #[cfg(feature = "marine")]
 pub mod golden;
 pub mod host;
+#[cfg(feature = "identify")]
+pub mod identify;
 pub mod proof;
 pub mod records;
 pub mod services;
@@ -93,5 +95,7 @@ pub mod http;
 pub mod metrics;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(feature = "otel")]
+pub mod otel;
 #[cfg(feature = "network")]
 pub mod peer;
