@@ -156,7 +156,8 @@ fn records() -> String {
             "arguments": { "tag": "labeledProduct", "fields": fields } })
         .to_string()
     };
-    let seen = json!({ "tag": "arrow", "codomain": { "tag": "nil" }, "domain": results(json!([text])) });
+    let seen =
+        json!({ "tag": "arrow", "codomain": { "tag": "nil" }, "domain": results(json!([text])) });
     let request = json!({ "tag": "struct", "name": "Request", "fields": {
         "method": text, "path": text, "query": text, "body": text } });
     [

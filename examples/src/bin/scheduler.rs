@@ -225,7 +225,10 @@ fn firing(arguments: &mut Arguments<'_>) -> std::result::Result<String, Argument
     let at = now.map_or_else(|| "unknown".to_owned(), |now| now.to_string());
     let since = now.zip(last);
     let since = since.map(|(now, last)| format!(", {} s after the last", now.saturating_sub(last)));
-    Ok(format!("firing {number} at {at}{}", since.unwrap_or_default()))
+    Ok(format!(
+        "firing {number} at {at}{}",
+        since.unwrap_or_default()
+    ))
 }
 
 /// When the clock started a spell, in seconds since the Unix epoch.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use xtask::packages::{SPELL, SQLITE};
+use xtask::packages::{SPELL, SQLITE, is_required};
 
 use super::modules::provide_file;
 
@@ -20,6 +20,7 @@ fn the_scheduler_shows_firings_and_ends() {
     let programs = test.parent().unwrap().parent().unwrap();
     let program = programs.join(format!("scheduler{}", std::env::consts::EXE_SUFFIX));
     if !program.is_file() {
+        assert!(!is_required(), "no {}", program.display());
         eprintln!("skipped: no {}", program.display());
         return;
     }
