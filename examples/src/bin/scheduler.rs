@@ -164,17 +164,12 @@ async fn run(options: &Options) -> Result<()> {
     });
     let client = Client::builder(manager, address).functions(Arc::new(functions));
     let client = client.connect().await.map_err(Failure::new)?;
-    let data = json!({ "client": client.peer_id().to_string() });
-    let spell = ask(
-        &client,
-        INSTALL,
-        &[
-            ("script", json!(SPELL)),
-            ("data", data),
-            ("trigger", json!(TriggerConfig::periodic(options.period))),
-        ],
-    );
-    let spell = spell.await?;
+    let arguments = [
+        ("script", json!(SPELL)),
+        ("data", json!({ "client": client.peer_id() })),
+        ("trigger", json!(TriggerConfig::periodic(options.period))),
+    ];
+    let spell = ask(&client, INSTALL, &arguments).await?;
     say(&format!("spell {}", spell.as_str().unwrap_or_default()));
 
     let mut left = options.firings;

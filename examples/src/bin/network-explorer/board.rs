@@ -111,7 +111,7 @@ impl Board {
     /// Takes in all connections.
     pub fn connected(&self, pairs: impl Iterator<Item = (PeerId, PeerId)>) {
         let mut network = self.lock();
-        let links = pairs
+        let links: BTreeSet<_> = pairs
             .filter_map(|(one, other)| {
                 let (one, other) = (network.places.get(&one)?, network.places.get(&other)?);
                 Some((*one.min(other), *one.max(other)))

@@ -119,7 +119,7 @@ async fn keep_current(board: &Board, network: &LocalNetwork) {
     let mut ticks = tokio::time::interval(TICK);
     for tick in 0_u32.. {
         ticks.tick().await;
-        if tick % LOOK_AT_LINKS == 0 {
+        if tick.is_multiple_of(LOOK_AT_LINKS) {
             board.connected(network.peers().iter().flat_map(|peer| {
                 let (peer, others) = (peer.peer_id(), peer.network().connected_peers());
                 others.into_iter().map(move |other| (peer, other))

@@ -6,7 +6,6 @@ use std::time::Duration;
 use examples::survey;
 use particle::PeerId;
 use peer_core::client::{Client, Request};
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 /// Particles of one client that may be under way at a time.
@@ -84,20 +83,19 @@ pub async fn keep_busy(client: &Arc<Client>, peers: Vec<PeerId>, place: usize, p
 }
 
 fn request(peers: &[PeerId], first: usize, turn: usize) -> Result<Request, serde_json::Error> {
-    let length = 2 + turn % 6;
     let chosen = peers.iter().cycle().skip(first % peers.len().max(1));
-    let mut chosen: Vec<PeerId> = chosen.take(length.min(peers.len())).copied().collect();
-    let walk = turn / 2;
-    let script = if turn % 2 == 0 { survey::SCRIPT } else { WALK };
-    if turn % 2 == 1 && walk % LOST == LOST - 1 {
+    let length = (2 + turn % 6).min(peers.len());
+    let mut chosen: Vec<PeerId> = chosen.take(length).copied().collect();
+    let is_walk = !turn.is_multiple_of(2);
+    if is_walk && (turn / 2 + 1).is_multiple_of(LOST) {
         chosen.push(stranger());
     }
-    Request::new(script)
+    Request::new(if is_walk { WALK } else { survey::SCRIPT })
         .ttl(TTL)
         .argument("peers", &chosen)?
         .argument("topic", "explorer")?
-        .argument("count", &json!(COUNT))?
-        .argument("patience", &json!(PATIENCE_MS))
+        .argument("count", &COUNT)?
+        .argument("patience", &PATIENCE_MS)
 }
 
 /// A peer that is nowhere.
