@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use crate::functions::{CallFailure, Caller, Event, Function, Started};
 
 /// A client that calls functions for others.
-pub struct ClientCaller(Arc<Client>);
+pub(crate) struct ClientCaller(Arc<Client>);
 
 impl ClientCaller {
-    pub fn new(client: Arc<Client>) -> Self {
+    pub(crate) fn new(client: Arc<Client>) -> Self {
         Self(client)
     }
 }

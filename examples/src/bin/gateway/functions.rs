@@ -15,51 +15,51 @@ use crate::types::{self, Argument, Type};
 /// The settings of a gateway: one TOML file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub(crate) struct Config {
     /// Address of the relay, with `/p2p/<peer id>` at its end.
-    pub relay: String,
+    pub(crate) relay: String,
     /// Address and port for HTTP; port 0 is any.
     #[serde(default = "default_listen")]
-    pub listen: String,
+    pub(crate) listen: String,
     /// Secret key of the gateway's client in base64 or base58; a new one at each start when absent.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Calls that may be running at a time.
     #[serde(default = "default_max_calls")]
-    pub max_calls: usize,
+    pub(crate) max_calls: usize,
     /// The functions.
-    pub functions: Vec<FunctionConfig>,
+    pub(crate) functions: Vec<FunctionConfig>,
     /// Routes whose requests become particles.
     #[serde(default)]
-    pub listeners: Vec<ListenerConfig>,
+    pub(crate) listeners: Vec<ListenerConfig>,
     /// Who may call; everybody when there are none.
     #[serde(default)]
-    pub keys: Vec<KeyConfig>,
+    pub(crate) keys: Vec<KeyConfig>,
 }
 
 /// A function, an entry of `[[functions]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FunctionConfig {
+pub(crate) struct FunctionConfig {
     /// The function's name.
-    pub name: String,
+    pub(crate) name: String,
     /// A file with compiled functions, `.jsonl` or `.jsonl.gz`.
-    pub record: PathBuf,
+    pub(crate) record: PathBuf,
     /// How long it may take, in milliseconds.
     #[serde(default = "default_ttl")]
-    pub ttl_ms: u32,
+    pub(crate) ttl_ms: u32,
     /// What it does, for the OpenAPI document.
     #[serde(default)]
-    pub description: String,
+    pub(crate) description: String,
 }
 
 /// A route, an entry of `[[listeners]]`: its function gets [`request`]s.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ListenerConfig {
+pub(crate) struct ListenerConfig {
     /// The path, such as `/hooks/push`.
-    pub route: String,
+    pub(crate) route: String,
     /// The function, whose only argument is the request.
-    pub function: String,
+    pub(crate) function: String,
 }
 
 fn default_listen() -> String {
@@ -76,7 +76,7 @@ fn default_ttl() -> u32 {
 
 impl Config {
     /// Reads a file; the paths in it are relative to its folder.
-    pub fn read(file: &Path) -> Result<Self, String> {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let shown = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
         let mut config: Self =
@@ -90,24 +90,24 @@ impl Config {
 }
 
 /// What the function of a listener is given: all texts, the query as it stands in the address.
-pub fn request(method: &str, path: &str, query: &str, body: &str) -> Value {
+pub(crate) fn request(method: &str, path: &str, query: &str, body: &str) -> Value {
     json!({ "method": method, "path": path, "query": query, "body": body })
 }
 
 /// A function with its types.
 #[derive(Clone, Debug)]
-pub struct Function {
-    pub name: String,
-    pub description: String,
-    pub air: String,
-    pub ttl: Duration,
-    pub arguments: Vec<(String, Argument)>,
-    pub results: Vec<Type>,
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) air: String,
+    pub(crate) ttl: Duration,
+    pub(crate) arguments: Vec<(String, Argument)>,
+    pub(crate) results: Vec<Type>,
 }
 
 impl Function {
     /// A function from the compiler's descriptions.
-    pub fn new(
+    pub(crate) fn new(
         config: &FunctionConfig,
         air: String,
         arguments: &Value,
@@ -125,7 +125,7 @@ impl Function {
     }
 
     /// The arguments that are values.
-    pub fn values(&self) -> impl Iterator<Item = (&str, &Type)> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &Type)> {
         self.arguments
             .iter()
             .filter_map(|(name, argument)| match argument {
@@ -135,7 +135,7 @@ impl Function {
     }
 
     /// The arguments that are events, with the types of what each one brings.
-    pub fn events(&self) -> impl Iterator<Item = (&str, &[Type])> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&str, &[Type])> {
         self.arguments
             .iter()
             .filter_map(|(name, argument)| match argument {
@@ -145,7 +145,10 @@ impl Function {
     }
 
     /// The arguments of a call, by their names, from what an HTTP client sent.
-    pub fn read(&self, given: &Map<String, Value>) -> Result<BTreeMap<String, Value>, String> {
+    pub(crate) fn read(
+        &self,
+        given: &Map<String, Value>,
+    ) -> Result<BTreeMap<String, Value>, String> {
         let known: Vec<&str> = self.values().map(|(name, _)| name).collect();
         if let Some(name) = given.keys().find(|name| !known.contains(&name.as_str())) {
             let known = known.join(", ");
@@ -160,7 +163,7 @@ impl Function {
     }
 
     /// The arguments of a call whose only one is this request; the error says why they do not fit.
-    pub fn read_request(&self, request: Value) -> Result<BTreeMap<String, Value>, String> {
+    pub(crate) fn read_request(&self, request: Value) -> Result<BTreeMap<String, Value>, String> {
         let [(name, Argument::Value(_))] = self.arguments.as_slice() else {
             let name = &self.name;
             return Err(format!(
@@ -171,7 +174,7 @@ impl Function {
     }
 
     /// A result as the HTTP client gets it.
-    pub fn result(&self, value: Value) -> Value {
+    pub(crate) fn result(&self, value: Value) -> Value {
         match (self.results.as_slice(), value) {
             ([only], value) => only.from_script(value),
             (types, Value::Array(values)) => typed(types, values),
@@ -180,7 +183,7 @@ impl Function {
     }
 
     /// What an event brings, as the HTTP client gets it.
-    pub fn event(&self, name: &str, values: Vec<Value>) -> Value {
+    pub(crate) fn event(&self, name: &str, values: Vec<Value>) -> Value {
         let types = self.events().find(|(event, _)| *event == name);
         typed(types.map(|(_, types)| types).unwrap_or_default(), values)
     }
@@ -199,15 +202,15 @@ fn typed(types: &[Type], values: Vec<Value>) -> Value {
 
 /// A call of one of the caller's functions.
 #[derive(Debug)]
-pub struct Event {
+pub(crate) struct Event {
     /// The argument that was called.
-    pub name: String,
-    pub values: Vec<Value>,
+    pub(crate) name: String,
+    pub(crate) values: Vec<Value>,
 }
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CallFailure {
+pub(crate) enum CallFailure {
     /// The script reported this.
     Script(Value),
     /// It took longer than it may.
@@ -218,7 +221,7 @@ pub enum CallFailure {
 
 /// Who runs functions.
 #[async_trait]
-pub trait Caller: Send + Sync {
+pub(crate) trait Caller: Send + Sync {
     /// Starts a function; its events go to the channel, where there is one.
     async fn start(
         &self,
@@ -230,7 +233,7 @@ pub trait Caller: Send + Sync {
 
 /// A function that runs; dropping it forgets it.
 #[async_trait]
-pub trait Started: Send {
+pub(crate) trait Started: Send {
     /// The id of its particle.
     fn particle(&self) -> &str;
 

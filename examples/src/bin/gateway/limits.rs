@@ -11,19 +11,19 @@ const MIN_LENGTH: usize = 16;
 /// A key that callers show, an entry of `[[keys]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeyConfig {
+pub(crate) struct KeyConfig {
     /// Whose it is, for the log.
-    pub name: String,
+    pub(crate) name: String,
     /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// Calls in a minute, over time.
-    pub requests_per_minute: u32,
+    pub(crate) requests_per_minute: u32,
     /// Calls at once after a quiet time; as many as in a minute when absent.
-    pub burst: Option<u32>,
+    pub(crate) burst: Option<u32>,
 }
 
 /// The keys of a gateway; without any of them everybody may call.
-pub struct Keys(Vec<Key>);
+pub(crate) struct Keys(Vec<Key>);
 
 struct Key {
     config: KeyConfig,
@@ -37,7 +37,7 @@ struct Bucket {
 
 /// Why a call is not let through.
 #[derive(Debug, PartialEq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No key, or one that nobody has.
     Unknown,
     /// Too many calls; one more after this time.
@@ -46,7 +46,7 @@ pub enum Refusal {
 
 impl Keys {
     /// The error names a key that cannot be one.
-    pub fn new(configs: Vec<KeyConfig>) -> Result<Self, String> {
+    pub(crate) fn new(configs: Vec<KeyConfig>) -> Result<Self, String> {
         for (index, KeyConfig { name, key, .. }) in configs.iter().enumerate() {
             let length = key.len();
             if length < MIN_LENGTH {
@@ -72,12 +72,12 @@ impl Keys {
     }
 
     /// Whether everybody may call.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Counts a call with this key.
-    pub fn admit(&self, given: Option<&str>, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, given: Option<&str>, now: Instant) -> Result<(), Refusal> {
         if self.0.is_empty() {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use crate::functions::Function;
 use crate::types::object_schema;
 
 /// Describes the functions, and the listeners by their routes.
-pub fn document(
+pub(crate) fn document(
     functions: &BTreeMap<String, Function>,
     listeners: &BTreeMap<String, String>,
     with_keys: bool,

@@ -28,15 +28,15 @@ const MAX_READ: Duration = Duration::from_secs(10);
 const MAX_EVENTS: usize = 64;
 
 /// What a gateway is made of.
-pub struct Parts {
-    pub functions: Vec<Function>,
-    pub listeners: Vec<ListenerConfig>,
-    pub keys: Keys,
-    pub max_calls: usize,
+pub(crate) struct Parts {
+    pub(crate) functions: Vec<Function>,
+    pub(crate) listeners: Vec<ListenerConfig>,
+    pub(crate) keys: Keys,
+    pub(crate) max_calls: usize,
 }
 
 /// What a gateway offers: parts that fit together.
-pub struct Offer {
+pub(crate) struct Offer {
     functions: BTreeMap<String, Function>,
     /// Functions by their routes.
     listeners: BTreeMap<String, String>,
@@ -53,7 +53,7 @@ struct Gateway {
 
 impl Offer {
     /// The error says what does not fit together.
-    pub fn new(parts: Parts) -> Result<Self, String> {
+    pub(crate) fn new(parts: Parts) -> Result<Self, String> {
         let mut functions = BTreeMap::new();
         for function in parts.functions {
             if let Some(other) = functions.insert(function.name.clone(), function) {
@@ -83,7 +83,7 @@ impl Offer {
     }
 
     /// Whether everybody may call.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.keys.is_empty()
     }
 }
@@ -106,7 +106,7 @@ fn check_listener(
 }
 
 /// The routes.
-pub fn router(offer: Offer, caller: Arc<dyn Caller>) -> Router {
+pub(crate) fn router(offer: Offer, caller: Arc<dyn Caller>) -> Router {
     let routes = Router::new()
         .route("/health", get(|| async { "ok\n" }))
         .route("/openapi.json", get(describe))

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 32;
 
 /// A type.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Type {
+pub(crate) enum Type {
     Text,
     Truth,
     /// Whole numbers from the first to the second.
@@ -27,7 +27,7 @@ pub enum Type {
 
 /// An argument of a function.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Argument {
+pub(crate) enum Argument {
     Value(Type),
     /// A function of the caller, whose calls are events; these are the types of its arguments.
     Events(Vec<Type>),
@@ -35,7 +35,7 @@ pub enum Argument {
 
 impl Type {
     /// Reads the compiler's description.
-    pub fn read(description: &Value) -> Result<Self, String> {
+    pub(crate) fn read(description: &Value) -> Result<Self, String> {
         Self::read_at(description, 0)
     }
 
@@ -75,7 +75,7 @@ impl Type {
     }
 
     /// A value of an HTTP client as a script has it; the error names the place.
-    pub fn to_script(&self, value: &Value, place: &str) -> Result<Value, String> {
+    pub(crate) fn to_script(&self, value: &Value, place: &str) -> Result<Value, String> {
         let expected = |what: &str| Err(format!("{place} is {value}, expected {what}"));
         match (self, value) {
             (Self::Any, _) | (Self::Text, Value::String(_)) | (Self::Truth, Value::Bool(_)) => {
@@ -122,7 +122,7 @@ impl Type {
     }
 
     /// A value of a script as an HTTP client gets it; what is not of the type stays as it is.
-    pub fn from_script(&self, value: Value) -> Value {
+    pub(crate) fn from_script(&self, value: Value) -> Value {
         match (self, value) {
             (Self::Option(inner), Value::Array(values)) => match values.into_iter().next() {
                 Some(value) => inner.from_script(value),
@@ -145,7 +145,7 @@ impl Type {
     }
 
     /// The JSON schema of the values of HTTP clients.
-    pub fn schema(&self) -> Value {
+    pub(crate) fn schema(&self) -> Value {
         match self {
             Self::Text => json!({ "type": "string" }),
             Self::Truth => json!({ "type": "boolean" }),
@@ -176,7 +176,7 @@ impl Type {
 
 impl Argument {
     /// Reads the compiler's description of an argument.
-    pub fn read(description: &Value) -> Result<Self, String> {
+    pub(crate) fn read(description: &Value) -> Result<Self, String> {
         if text(description, "tag") != "arrow" {
             return Type::read(description).map(Self::Value);
         }
@@ -195,7 +195,7 @@ impl Argument {
 }
 
 /// Arguments by their names, from the compiler's description.
-pub fn arguments(description: &Value) -> Result<Vec<(String, Argument)>, String> {
+pub(crate) fn arguments(description: &Value) -> Result<Vec<(String, Argument)>, String> {
     fields(description)
         .map(|(name, field)| {
             let argument = Argument::read(field);
@@ -206,12 +206,12 @@ pub fn arguments(description: &Value) -> Result<Vec<(String, Argument)>, String>
 }
 
 /// Types of results, from the compiler's description.
-pub fn results(description: &Value) -> Result<Vec<Type>, String> {
+pub(crate) fn results(description: &Value) -> Result<Vec<Type>, String> {
     items(description).iter().map(Type::read).collect()
 }
 
 /// The schema of an object with these fields; those that may be null may be left out.
-pub fn object_schema<'a>(fields: impl Iterator<Item = (&'a str, &'a Type)>) -> Value {
+pub(crate) fn object_schema<'a>(fields: impl Iterator<Item = (&'a str, &'a Type)>) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for (name, field) in fields {
         properties.insert(name.to_owned(), field.schema());

@@ -24,7 +24,7 @@ const MAX_FLIGHTS: usize = 200;
 const WAITING: usize = 64;
 
 /// What the page shows.
-pub struct Board {
+pub(crate) struct Board {
     network: Mutex<Network>,
     changes: broadcast::Sender<Arc<str>>,
 }
@@ -100,16 +100,16 @@ impl Default for Board {
 }
 
 impl Board {
-    pub fn add_peer(&self, id: PeerId, name: &str) {
+    pub(crate) fn add_peer(&self, id: PeerId, name: &str) {
         self.lock().add(id, name, false);
     }
 
-    pub fn add_client(&self, id: PeerId, name: &str) {
+    pub(crate) fn add_client(&self, id: PeerId, name: &str) {
         self.lock().add(id, name, true);
     }
 
     /// Takes in all connections.
-    pub fn connected(&self, pairs: impl Iterator<Item = (PeerId, PeerId)>) {
+    pub(crate) fn connected(&self, pairs: impl Iterator<Item = (PeerId, PeerId)>) {
         let mut network = self.lock();
         let links: BTreeSet<_> = pairs
             .filter_map(|(one, other)| {
@@ -124,7 +124,7 @@ impl Board {
     }
 
     /// How everything stands, as JSON.
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         let network = self.lock();
         let particles = network.order.iter().map(|id| network.summary(id));
         json!({
@@ -138,7 +138,7 @@ impl Board {
     }
 
     /// Tells all readers what is new since the last time.
-    pub fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let mut network = self.lock();
         let new = std::mem::take(&mut network.new);
         if new.is_empty() {
@@ -160,17 +160,17 @@ impl Board {
     }
 
     /// What is published from now on.
-    pub fn changes(&self) -> broadcast::Receiver<Arc<str>> {
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Arc<str>> {
         self.changes.subscribe()
     }
 
     /// How many listen to it.
-    pub fn readers(&self) -> usize {
+    pub(crate) fn readers(&self) -> usize {
         self.changes.receiver_count()
     }
 
     /// All about one particle.
-    pub fn particle(&self, id: &str) -> Option<Value> {
+    pub(crate) fn particle(&self, id: &str) -> Option<Value> {
         let network = self.lock();
         let trail = network.trails.get(id)?;
         Some(json!({

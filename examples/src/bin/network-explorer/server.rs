@@ -22,7 +22,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const MAX_READERS: usize = 32;
 
 /// `/` is the page, `/events` a stream of what happens, `/particles/<id>` all about one particle.
-pub fn router(board: Arc<Board>) -> Router {
+pub(crate) fn router(board: Arc<Board>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/events", get(events))

@@ -53,7 +53,12 @@ const WALK: &str = r#"
 )"#;
 
 /// Starts particles without end, surveys and walks in turn, each over other peers.
-pub async fn keep_busy(client: &Arc<Client>, peers: Vec<PeerId>, place: usize, pause: Duration) {
+pub(crate) async fn keep_busy(
+    client: &Arc<Client>,
+    peers: Vec<PeerId>,
+    place: usize,
+    pause: Duration,
+) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     for turn in 0_usize.. {
         tokio::time::sleep(pause).await;
