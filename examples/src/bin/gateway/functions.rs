@@ -176,7 +176,7 @@ impl Function {
     /// A result as the HTTP client gets it.
     pub(crate) fn result(&self, value: Value) -> Value {
         match (self.results.as_slice(), value) {
-            ([only], value) => only.from_script(value),
+            ([only], value) => only.to_http(value),
             (types, Value::Array(values)) => typed(types, values),
             (_, value) => value,
         }
@@ -194,7 +194,7 @@ fn typed(types: &[Type], values: Vec<Value>) -> Value {
     let pairs = values.into_iter().zip(types);
     pairs
         .map(|(value, kind)| match kind {
-            Some(kind) => kind.from_script(value),
+            Some(kind) => kind.to_http(value),
             None => value,
         })
         .collect()

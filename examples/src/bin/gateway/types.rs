@@ -122,20 +122,20 @@ impl Type {
     }
 
     /// A value of a script as an HTTP client gets it; what is not of the type stays as it is.
-    pub(crate) fn from_script(&self, value: Value) -> Value {
+    pub(crate) fn to_http(&self, value: Value) -> Value {
         match (self, value) {
             (Self::Option(inner), Value::Array(values)) => match values.into_iter().next() {
-                Some(value) => inner.from_script(value),
+                Some(value) => inner.to_http(value),
                 None => Value::Null,
             },
             (Self::Array(inner), Value::Array(values)) => values
                 .into_iter()
-                .map(|value| inner.from_script(value))
+                .map(|value| inner.to_http(value))
                 .collect(),
             (Self::Struct(fields), Value::Object(mut object)) => {
                 for (name, field) in fields {
                     if let Some(value) = object.get_mut(name) {
-                        *value = field.from_script(value.take());
+                        *value = field.to_http(value.take());
                     }
                 }
                 Value::Object(object)
@@ -269,7 +269,7 @@ mod tests {
             ),
         ] {
             assert_eq!(person().to_script(&http, "person").unwrap(), script);
-            assert_eq!(person().from_script(script), http);
+            assert_eq!(person().to_http(script), http);
         }
     }
 
