@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use examples::path::{Step, StepKind};
 use particle::PeerId;
-use peer_core::engine::Event;
+use peer_core::engine::{Event, Source};
 use peer_core::host::ParticleContext;
 use peer_core::peer::{Observer, PeerEvent, PeerEventKind};
 use serde::Serialize;
@@ -324,15 +324,17 @@ impl Network {
 
 impl Trail {
     fn take(&mut self, event: &PeerEvent) {
-        match &event.kind {
-            PeerEventKind::Engine(Event::Called(_))
-            | PeerEventKind::Sent { .. }
-            | PeerEventKind::NotSent { .. } => self.open -= 1,
-            PeerEventKind::Engine(Event::Expired { pending_calls, .. }) => {
-                self.open -= i64::try_from(*pending_calls).unwrap_or(i64::MAX);
+        // A journey ends where a copy is taken in or refused, not where it was written.
+        let has_arrived = |source: &Source| matches!(source, Source::Peer(_));
+        let ended = match &event.kind {
+            PeerEventKind::Engine(Event::Executed(run)) => {
+                run.source.as_ref().is_some_and(has_arrived)
             }
-            _ => {}
-        }
+            PeerEventKind::Engine(Event::Dropped { source, .. }) => has_arrived(source),
+            PeerEventKind::Engine(Event::Called(_)) | PeerEventKind::NotSent { .. } => true,
+            _ => false,
+        };
+        self.open -= i64::from(ended);
         let Some(step) = Step::of(event, self.started) else {
             return;
         };
