@@ -52,9 +52,25 @@ impl LocalNetwork {
         extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
         let recorder = Arc::new(Recorder::default());
+        let mut network = Self::start_unrecorded(count, |index, builder| {
+            extend(index, builder.observer(recorder.clone()))
+        })
+        .await?;
+        network.recorder = recorder;
+        Ok(network)
+    }
+
+    /// As [`start`](Self::start), without a recorder of events: for networks that run for long.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_unrecorded(
+        count: usize,
+        extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
+    ) -> Result<Self> {
         let mut network = Self {
             peers: Vec::new(),
-            recorder,
+            recorder: Arc::default(),
         };
         // All peers host the same modules: they are compiled once.
         let wasm = Engine::wasmer();
@@ -70,11 +86,9 @@ impl LocalNetwork {
             configure(index, &mut config);
             let builder = Peer::builder(key)
                 .config(config)
-                .wasm(wasm.clone())
-                .observer(network.recorder.clone());
-            network
-                .peers
-                .push(extend(index, builder).start().await.map_err(Failure::new)?);
+                .wasm(wasm.clone());
+            let peer = extend(index, builder).start().await;
+            network.peers.push(peer.map_err(Failure::new)?);
         }
         network.wait_until_connected().await?;
         Ok(network)

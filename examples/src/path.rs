@@ -20,6 +20,19 @@ pub struct Step {
     pub kind: StepKind,
 }
 
+impl Step {
+    /// What an event says about the path of a particle that was made at `start`; nothing for events
+    /// that say nothing.
+    pub fn of(event: &PeerEvent, start: SystemTime) -> Option<Self> {
+        let at_ms = event.at.duration_since(start).unwrap_or_default();
+        Some(Self {
+            at_ms: milliseconds(at_ms),
+            peer: event.peer,
+            kind: step(&event.kind)?,
+        })
+    }
+}
+
 /// What can happen to a particle on its path.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -81,15 +94,7 @@ impl Path {
         let mut steps: Vec<Step> = events
             .iter()
             .filter(|event| event.particle_id() == id)
-            .filter_map(|event| {
-                let at_ms = event.at.duration_since(start).unwrap_or_default();
-                let kind = step(&event.kind)?;
-                Some(Step {
-                    at_ms: milliseconds(at_ms),
-                    peer: event.peer,
-                    kind,
-                })
-            })
+            .filter_map(|event| Step::of(event, start))
             .collect();
         steps.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
         Self { steps }

@@ -18,6 +18,8 @@ mod deals;
 mod modules;
 #[path = "hosting/rig.rs"]
 mod rig;
+#[path = "hosting/scheduler.rs"]
+mod scheduler;
 #[path = "hosting/simulated.rs"]
 mod simulated;
 #[path = "hosting/spells.rs"]
