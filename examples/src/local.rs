@@ -84,9 +84,7 @@ impl LocalNetwork {
                 ..PeerConfig::default()
             };
             configure(index, &mut config);
-            let builder = Peer::builder(key)
-                .config(config)
-                .wasm(wasm.clone());
+            let builder = Peer::builder(key).config(config).wasm(wasm.clone());
             let peer = extend(index, builder).start().await;
             network.peers.push(peer.map_err(Failure::new)?);
         }
