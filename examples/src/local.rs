@@ -38,8 +38,7 @@ impl LocalNetwork {
         count: usize,
         extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
-        let keys = (0..count).map(|_| random_key()).collect::<Result<_>>()?;
-        Self::with_keys(keys, |_, _| {}, extend).await
+        Self::with_keys(random_keys(count)?, |_, _| {}, extend).await
     }
 
     /// The same with these keys, and with settings that `configure` changes.
@@ -52,7 +51,7 @@ impl LocalNetwork {
         extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
         let recorder = Arc::new(Recorder::default());
-        let mut network = Self::start_unrecorded(count, |index, builder| {
+        let mut network = Self::join(keys, configure, |index, builder| {
             extend(index, builder.observer(recorder.clone()))
         })
         .await?;
@@ -66,6 +65,14 @@ impl LocalNetwork {
     /// As [`start`](Self::start).
     pub async fn start_unrecorded(
         count: usize,
+        extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
+    ) -> Result<Self> {
+        Self::join(random_keys(count)?, |_, _| {}, extend).await
+    }
+
+    async fn join(
+        keys: Vec<KeyPair>,
+        configure: impl Fn(usize, &mut PeerConfig),
         extend: impl Fn(usize, PeerBuilder) -> PeerBuilder,
     ) -> Result<Self> {
         let mut network = Self {
@@ -189,6 +196,10 @@ impl Observer for Recorder {
 pub fn random_key() -> Result<KeyPair> {
     let config = peer_core::config::KeyPairConfig::default();
     peer_core::peer::load_key(&config, None).map_err(Failure::new)
+}
+
+fn random_keys(count: usize) -> Result<Vec<KeyPair>> {
+    (0..count).map(|_| random_key()).collect()
 }
 
 /// The service `sampler`, whose module lies beside the examples' sources.
