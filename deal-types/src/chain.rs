@@ -4,9 +4,10 @@
 //! [`MarketSim`](crate::sim::MarketSim); `RpcChain` (feature `rpc`) speaks JSON-RPC with a node.
 //! [`Follower`] turns any of them into a sequence of events that survives re-organisations, and
 //! [`ChainExt`] asks for what peers need; [`PeerMarket`] is the [`PeerChain`](crate::peer_chain::PeerChain)
-//! of a peer on any of them.
+//! of a peer on any of them, [`CapacityMarket`] what a peer proves there.
 
 mod ask;
+mod capacity;
 mod follow;
 mod memory;
 mod peer;
@@ -15,6 +16,9 @@ pub mod rpc;
 mod transaction;
 
 pub use ask::{ChainExt, HostDeal, SubnetWorker, TransactionState};
+pub use capacity::{
+    ActiveCommitment, CapacityMarket, CapacityTerms, CapacityView, Submission, UnitProof,
+};
 pub use follow::{ChainEvent, FollowError, Follower, FollowerConfig};
 pub use memory::{MemoryChain, MemoryConnection};
 pub use peer::PeerMarket;

@@ -16,8 +16,9 @@ use async_trait::async_trait;
 use deal_types::{
     AccessType, Address, Bytes32, Cid, DealStatus, OnChainCid, PeerKey, U256,
     chain::{
-        Chain, ChainError, ChainLog, Head, LogFilter, MemoryChain, MemoryConnection,
-        MinedTransaction, Order, PeerMarket,
+        CapacityMarket, Chain, ChainError, ChainLog, Head, LogFilter, MemoryChain,
+        MemoryConnection, MinedTransaction, Order, PeerMarket, Submission, TransactionState,
+        UnitProof,
     },
     contract::{
         AddPaymentTokenToWhitelist, Call, CreateCommitment, DeployDeal, DepositCollateral,
@@ -389,4 +390,63 @@ async fn a_chain_that_is_away() {
         world.peer.receipts(&[hash]).await,
         Ok(vec![TxReceipt::Ok { block_number }])
     );
+}
+
+#[tokio::test]
+async fn capacity_is_read_and_proven() {
+    let mut world = World::new().await;
+    let market = world.chain.market();
+    let capacity = CapacityMarket::new(world.cable.clone(), market, PEER);
+    let terms = capacity.terms().await.unwrap();
+    assert_eq!((terms.min_proofs, terms.max_proofs), (2, 5));
+    assert_eq!(terms.epochs.epoch_duration(), 15);
+    // The second epoch: the commitment has begun.
+    let view = capacity.view().await.unwrap();
+    let epoch = terms.epochs.epoch_at(view.head.timestamp);
+    assert_eq!(epoch, Some(2));
+    let units = view.commitment.unwrap().units;
+    assert_eq!(units, UNITS.map(|unit| (unit, 2)).into());
+
+    // The published verifier of tests takes any hash below the difficulty.
+    let proof = |nonce| UnitProof {
+        unit: UNITS[0],
+        local_nonce: Bytes32([nonce; 32]),
+        result_hash: Bytes32::ZERO,
+    };
+    let proofs = [proof(1), proof(2)];
+    let Ok(Submission::Sent(transaction)) = capacity.submit(&proofs).await else {
+        panic!("not sent");
+    };
+    let again = capacity.submit(&proofs).await;
+    assert_eq!(again, Ok(Submission::Sent(transaction)));
+    assert_eq!(
+        capacity.state(transaction).await,
+        Ok(TransactionState::Pending)
+    );
+    let block = world.chain.mine(0).number;
+    assert_eq!(
+        capacity.state(transaction).await,
+        Ok(TransactionState::Succeeded { block })
+    );
+
+    // A unit that goes to a deal is not proven, and a new epoch has a new nonce.
+    world.deal(app_cid().try_into().unwrap(), UNITS[0]).await;
+    world.chain.mine(15);
+    let later = capacity.view().await.unwrap();
+    assert_ne!(later.global_nonce, view.global_nonce);
+    assert_eq!(later.difficulty, view.difficulty);
+    let units: Vec<Bytes32> = later.commitment.unwrap().units.into_keys().collect();
+    assert_eq!(units, [UNITS[1]]);
+
+    let nobody = CapacityMarket::new(world.cable.clone(), market, PeerKey([0x55; 32]));
+    assert_eq!(nobody.view().await.unwrap().commitment, None);
+    world.cable.cut.store(true, Ordering::Relaxed);
+    assert!(matches!(
+        capacity.view().await,
+        Err(ChainError::Unreachable { .. })
+    ));
+    assert!(matches!(
+        capacity.submit(&proofs).await,
+        Err(ChainError::Unreachable { .. })
+    ));
 }

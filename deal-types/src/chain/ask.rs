@@ -190,6 +190,6 @@ pub trait ChainExt: Chain {
 impl<T: Chain + ?Sized> ChainExt for T {}
 
 /// The market's word for a peer that is in no offer.
-fn is_unregistered(error: &ChainError) -> bool {
+pub(super) fn is_unregistered(error: &ChainError) -> bool {
     matches!(error, ChainError::Revert(Revert::Message { message }) if message == "Peer doesn't exist")
 }
