@@ -1,10 +1,6 @@
 //! An epoch with the dataset, as a provider proves it.
 #![cfg(all(feature = "native", feature = "portable", feature = "prover"))]
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     io::{self, Write as _},
@@ -94,12 +90,26 @@ fn an_epoch_with_the_dataset() {
             spent.hashing.as_secs_f64()
         ));
     }
-    say(&format!("{} proofs after {:.1} s", proofs.len(), began.elapsed().as_secs_f64()));
+    say(&format!(
+        "{} proofs after {:.1} s",
+        proofs.len(),
+        began.elapsed().as_secs_f64()
+    ));
 
     // The dataset stays whatever else changes.
-    let proves = |prover: &Prover| prover.units().iter().all(|unit| unit.phase == Phase::Proving);
+    let proves = |prover: &Prover| {
+        prover
+            .units()
+            .iter()
+            .all(|unit| unit.phase == Phase::Proving)
+    };
     prover.pause(unit).unwrap();
-    assert!(prover.units().iter().all(|unit| unit.phase == Phase::Paused));
+    assert!(
+        prover
+            .units()
+            .iter()
+            .all(|unit| unit.phase == Phase::Paused)
+    );
     prover.resume(unit).unwrap();
     assert!(proves(&prover));
     commitment.epoch.difficulty.0[1] = 0x7f;
@@ -107,7 +117,10 @@ fn an_epoch_with_the_dataset() {
     prover.commit(commitment.clone()).unwrap();
     assert!(proves(&prover));
     loop {
-        let proof = findings.recv_timeout(Duration::from_secs(600)).unwrap().unwrap();
+        let proof = findings
+            .recv_timeout(Duration::from_secs(600))
+            .unwrap()
+            .unwrap();
         if proof.epoch == commitment.epoch {
             break;
         }

@@ -49,9 +49,7 @@ pub use self::{
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use ccp::{
-    BatchRequest, BatchResponse, LogicalCore, ProofIndex, UnitId, prover::Commitment,
-};
+use ccp::{BatchRequest, BatchResponse, LogicalCore, ProofIndex, UnitId, prover::Commitment};
 use thiserror::Error;
 
 /// A prover, wherever it is. Implementations bound the time that a call takes.

@@ -357,7 +357,9 @@ impl Workers {
         self.change_cores(|cores| {
             for (index, unit) in units.iter().enumerate() {
                 if matches!(cores.core(unit), Some((_, WorkType::Deal)))
-                    || cores.acquire(&[*unit], WorkType::CapacityCommitment).is_ok()
+                    || cores
+                        .acquire(&[*unit], WorkType::CapacityCommitment)
+                        .is_ok()
                 {
                     continue;
                 }

@@ -1,11 +1,7 @@
 //! A peer proves its capacity, with a prover in its process and with one behind JSON-RPC.
 
 #![cfg(all(feature = "daemon", feature = "peer"))]
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
     path::Path,
@@ -82,13 +78,25 @@ async fn epochs(prover: Arc<dyn CapacityProver>) {
     .unwrap();
     let mut commitment = capacity.commitment();
     let units = [(UNIT, 1)].into();
-    capacity.tell(CapacityEvent::CommitmentActivated { units }).await.unwrap();
-    capacity.tell(CapacityEvent::Difficulty(difficulty)).await.unwrap();
+    capacity
+        .tell(CapacityEvent::CommitmentActivated { units })
+        .await
+        .unwrap();
+    capacity
+        .tell(CapacityEvent::Difficulty(difficulty))
+        .await
+        .unwrap();
     for epoch in 1..=2_u8 {
         let nonce = GlobalNonce([epoch; 32]);
         let timestamp = u64::from(epoch - 1) * 1000;
-        capacity.tell(CapacityEvent::Block { timestamp }).await.unwrap();
-        capacity.tell(CapacityEvent::GlobalNonce(nonce)).await.unwrap();
+        capacity
+            .tell(CapacityEvent::Block { timestamp })
+            .await
+            .unwrap();
+        capacity
+            .tell(CapacityEvent::GlobalNonce(nonce))
+            .await
+            .unwrap();
         let proofs = loop {
             let mut proofs = receiver.0.lock().unwrap().clone();
             proofs.retain(|proof| proof.id.global_nonce == nonce);
@@ -99,7 +107,10 @@ async fn epochs(prover: Arc<dyn CapacityProver>) {
         };
         for (proof, number) in proofs.iter().zip(1..) {
             assert_eq!(proof.id.idx.0, number, "none is left out or comes twice");
-            assert_eq!(verify(&ToyPuzzle::default(), proof, &UNIT, &nonce, &difficulty), Ok(()));
+            assert_eq!(
+                verify(&ToyPuzzle::default(), proof, &UNIT, &nonce, &difficulty),
+                Ok(())
+            );
         }
         assert!(commitment.borrow_and_update().is_some());
         // All that are paid for: nothing is proven any more.
@@ -113,7 +124,10 @@ async fn epochs(prover: Arc<dyn CapacityProver>) {
 }
 
 fn puzzle() -> Arc<ToyPuzzle> {
-    Arc::new(ToyPuzzle { pause: Duration::from_millis(1), ..ToyPuzzle::default() })
+    Arc::new(ToyPuzzle {
+        pause: Duration::from_millis(1),
+        ..ToyPuzzle::default()
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +135,9 @@ async fn in_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let options = ProverOptions::for_this_machine().unwrap();
     let prover = LocalProver::start(Service::open(folder.path(), puzzle(), options).unwrap());
-    timeout(Duration::from_secs(60), epochs(Arc::new(prover))).await.unwrap();
+    timeout(Duration::from_secs(60), epochs(Arc::new(prover)))
+        .await
+        .unwrap();
 }
 
 /// A daemon in a thread; where it listens, and what ends it.
@@ -156,8 +172,16 @@ async fn behind_json_rpc() {
     let prover = RemoteProver::new(config).unwrap();
     let unknown = ccp::LogicalCore(60_000);
     let error = prover.set_utility_cores(&[unknown]).await.unwrap_err();
-    assert!(matches!(error, CapacityError::Refused { code: 1, .. }), "{error}");
-    prover.set_utility_cores(&[ccp::LogicalCore(0)]).await.unwrap();
-    timeout(Duration::from_secs(60), epochs(Arc::new(prover))).await.unwrap();
+    assert!(
+        matches!(error, CapacityError::Refused { code: 1, .. }),
+        "{error}"
+    );
+    prover
+        .set_utility_cores(&[ccp::LogicalCore(0)])
+        .await
+        .unwrap();
+    timeout(Duration::from_secs(60), epochs(Arc::new(prover)))
+        .await
+        .unwrap();
     drop(end);
 }

@@ -62,7 +62,10 @@ fn ccp_hashes_in_wasm() {
     let report = replayed(Kind::CcpWasm, "ccp-and-deals, wasm32", path);
     assert!(report.failures.is_empty(), "not all records passed");
     if !report.skipped.is_empty() {
-        assert!(!xtask::guest::is_required(), "AQUAMARINE_REQUIRE asks for guest");
+        assert!(
+            !xtask::guest::is_required(),
+            "AQUAMARINE_REQUIRE asks for guest"
+        );
     }
 }
 

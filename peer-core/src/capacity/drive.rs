@@ -146,7 +146,12 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self, mut queue: mpsc::Receiver<CapacityEvent>) {
-        let mut poll = interval(self.parts.config.proof_poll_period.max(Duration::from_millis(1)));
+        let mut poll = interval(
+            self.parts
+                .config
+                .proof_poll_period
+                .max(Duration::from_millis(1)),
+        );
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut placed = self.parts.utility_cores.is_empty();
         let mut pause = FIRST_PAUSE;
@@ -204,7 +209,18 @@ impl Driver {
         changed: &mut bool,
     ) -> Result<(), RefreshError> {
         if !*placed {
-            self.parts.prover.set_utility_cores(&self.parts.utility_cores).await?;
+            match self
+                .parts
+                .prover
+                .set_utility_cores(&self.parts.utility_cores)
+                .await
+            {
+                // It can prove all the same.
+                Err(error @ CapacityError::Refused { .. }) => {
+                    tracing::error!(%error, "the prover's own threads stay where they are");
+                }
+                placed => placed?,
+            }
             *placed = true;
         }
         if *changed && self.state.is_known() {
@@ -226,8 +242,9 @@ impl Driver {
             .partition(|(unit, _)| stay.contains(unit));
         if !going.is_empty() {
             self.tell(self.state.commitment(&staying)).await?;
-            let (to_deals, free): (Vec<UnitId>, Vec<UnitId>) =
-                going.into_keys().partition(|unit| self.leaving.contains(unit));
+            let (to_deals, free): (Vec<UnitId>, Vec<UnitId>) = going
+                .into_keys()
+                .partition(|unit| self.leaving.contains(unit));
             let [to_deals, free] =
                 [to_deals, free].map(|units| units.iter().map(|unit| unit.0).collect::<Vec<_>>());
             self.with_workers(move |workers| workers.release_from_capacity(&free, &to_deals))
@@ -288,7 +305,10 @@ impl Driver {
         }
         let delivery = self.parts.receiver.deliver(proofs.clone());
         if !timeout(PATIENCE, delivery).await.unwrap_or(false) {
-            tracing::warn!(count = proofs.len(), "proofs were not taken; they come again");
+            tracing::warn!(
+                count = proofs.len(),
+                "proofs were not taken; they come again"
+            );
             return;
         }
         self.state.delivered(&proofs);
@@ -299,7 +319,11 @@ impl Driver {
 
     /// Writes down which proofs were handed on.
     async fn keep(&self) -> Result<(), String> {
-        let change = self.state.tracker().saved().map_err(|error| error.to_string())?;
+        let change = self
+            .state
+            .tracker()
+            .saved()
+            .map_err(|error| error.to_string())?;
         let store = Arc::clone(&self.parts.store);
         match spawn_blocking(move || store.apply(&[change], Durability::Disk)).await {
             Ok(kept) => kept.map_err(|error| error.to_string()),

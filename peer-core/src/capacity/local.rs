@@ -24,7 +24,7 @@ const RETRY: u64 = 30;
 
 /// A prover in this process: the same as a daemon, with its proofs on disk, without a port.
 ///
-/// Dropping it stops its threads.
+/// Dropping it stops its threads, and waits for the hash that each is at.
 #[derive(Debug)]
 pub struct LocalProver {
     service: Arc<Service>,
@@ -97,7 +97,8 @@ async fn keep_house(service: Arc<Service>) {
 impl CapacityProver for LocalProver {
     async fn commit(&self, commitment: &Commitment) -> Result<(), CapacityError> {
         let commitment = commitment.clone();
-        self.ask("commit", move |service| service.commit(commitment)).await
+        self.ask("commit", move |service| service.commit(commitment))
+            .await
     }
 
     async fn withdraw(&self) -> Result<(), CapacityError> {

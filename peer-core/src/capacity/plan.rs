@@ -196,7 +196,11 @@ impl CapacityState {
         match event {
             CapacityEvent::Block { timestamp } => {
                 self.timestamp = self.timestamp.max(timestamp);
-                let epoch = self.rules.epochs.epoch_at(self.timestamp).unwrap_or_default();
+                let epoch = self
+                    .rules
+                    .epochs
+                    .epoch_at(self.timestamp)
+                    .unwrap_or_default();
                 // Blocks of a node that lags behind change nothing.
                 let grew = epoch > self.epoch;
                 if grew {
@@ -235,7 +239,11 @@ impl CapacityState {
                 if epoch != self.epoch {
                     return false;
                 }
-                let CapacityRules { min_proofs, max_proofs, .. } = self.rules;
+                let CapacityRules {
+                    min_proofs,
+                    max_proofs,
+                    ..
+                } = self.rules;
                 let mut reached = false;
                 for (unit, count) in proofs {
                     if !self.units.contains_key(&unit) {
@@ -256,7 +264,12 @@ impl CapacityState {
     /// The units of the commitment in the order in which they get cores.
     #[must_use]
     pub fn wanted_units(&self) -> Vec<UnitId> {
-        let Groups { priority, others, pending, finished } = self.groups();
+        let Groups {
+            priority,
+            others,
+            pending,
+            finished,
+        } = self.groups();
         [priority, others, pending, finished].concat()
     }
 
@@ -270,7 +283,12 @@ impl CapacityState {
             global_nonce: self.global_nonce?,
             difficulty: self.difficulty?,
         };
-        let Groups { priority, others, pending, finished } = self.groups();
+        let Groups {
+            priority,
+            others,
+            pending,
+            finished,
+        } = self.groups();
         let (proven, helping) = match priority.is_empty() {
             false => (priority, [others, pending, finished].concat()),
             true => (others, pending),
@@ -348,7 +366,9 @@ impl CapacityState {
             .filter(counts)
             .filter(|proof| {
                 let unit = proof.cu_id;
-                let last = last.entry(unit).or_insert_with(|| self.tracker.last_seen(&unit));
+                let last = last
+                    .entry(unit)
+                    .or_insert_with(|| self.tracker.last_seen(&unit));
                 let new = proof.id.idx > *last;
                 if new {
                     *last = proof.id.idx;
@@ -371,7 +391,9 @@ impl CapacityState {
 
     /// Proofs of a unit that are still paid for in this epoch.
     fn needed(&self, unit: &UnitId) -> u64 {
-        self.rules.max_proofs.saturating_sub(self.tracker.confirmed(unit))
+        self.rules
+            .max_proofs
+            .saturating_sub(self.tracker.confirmed(unit))
     }
 
     fn groups(&self) -> Groups {

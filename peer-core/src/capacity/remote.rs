@@ -99,7 +99,9 @@ impl RemoteProver {
             return Err(wrong());
         }
         // The last colon, unless it stands inside the brackets of an address.
-        let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        let port = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.contains(']'));
         let authority = match port {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 authority.to_owned()
@@ -149,16 +151,21 @@ impl RemoteProver {
 
     async fn exchange(&self, body: String) -> Result<Answer, String> {
         let text = |error: &dyn fmt::Display| error.to_string();
-        let stream = TcpStream::connect(&self.authority).await.map_err(|e| text(&e))?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| text(&e))?;
+        let stream = TcpStream::connect(&self.authority)
+            .await
+            .map_err(|e| text(&e))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| text(&e))?;
         let mut request = Request::post("/")
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.config.bearer_token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| text(&e))?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| text(&e))?;
         let exchange = async {
             let response = sender.send_request(request).await.map_err(|e| text(&e))?;
             let status = response.status();
@@ -203,7 +210,8 @@ impl CapacityProver for RemoteProver {
         limit: usize,
     ) -> Result<Vec<BatchResponse>, CapacityError> {
         let known = by_text(known);
-        self.ask("ccp_get_proofs_after", json!([known, limit])).await
+        self.ask("ccp_get_proofs_after", json!([known, limit]))
+            .await
     }
 
     async fn batches(
@@ -213,7 +221,8 @@ impl CapacityProver for RemoteProver {
         max: usize,
     ) -> Result<Vec<BatchResponse>, CapacityError> {
         let requests = by_text(requests);
-        self.ask("ccp_get_batch_proofs_after", json!([requests, min, max])).await
+        self.ask("ccp_get_batch_proofs_after", json!([requests, min, max]))
+            .await
     }
 
     async fn set_utility_cores(&self, cores: &[LogicalCore]) -> Result<(), CapacityError> {
@@ -224,5 +233,7 @@ impl CapacityProver for RemoteProver {
 
 /// The same with keys of JSON.
 fn by_text<V>(map: &BTreeMap<UnitId, V>) -> BTreeMap<String, &V> {
-    map.iter().map(|(unit, value)| (unit.to_string(), value)).collect()
+    map.iter()
+        .map(|(unit, value)| (unit.to_string(), value))
+        .collect()
 }

@@ -6,9 +6,8 @@ use std::{
 
 use async_trait::async_trait;
 use ccp::{
-    BatchRequest, BatchResponse, Difficulty, EpochParameters, GlobalNonce, LocalNonce,
-    LogicalCore, PhysicalCore, Proof, ProofIndex, RawProof, ResultHash, UnitId,
-    prover::Commitment,
+    BatchRequest, BatchResponse, Difficulty, EpochParameters, GlobalNonce, LocalNonce, LogicalCore,
+    PhysicalCore, Proof, ProofIndex, RawProof, ResultHash, UnitId, prover::Commitment,
 };
 use deal_types::EpochClock;
 use particle::KeyPair;
@@ -35,11 +34,16 @@ fn rules() -> CapacityRules {
 
 fn begin(nonce: u8, epoch: u64, units: &[(u8, u64)]) -> Vec<CapacityEvent> {
     vec![
-        CapacityEvent::Block { timestamp: (epoch - 1) * EPOCH + 1 },
+        CapacityEvent::Block {
+            timestamp: (epoch - 1) * EPOCH + 1,
+        },
         CapacityEvent::GlobalNonce(GlobalNonce([nonce; 32])),
         CapacityEvent::Difficulty(Difficulty([9; 32])),
         CapacityEvent::CommitmentActivated {
-            units: units.iter().map(|(id, start)| (unit(*id), *start)).collect(),
+            units: units
+                .iter()
+                .map(|(id, start)| (unit(*id), *start))
+                .collect(),
         },
     ]
 }
@@ -62,13 +66,21 @@ fn confirm(state: &mut CapacityState, number: u8, count: u64) -> bool {
 
 /// Unit n has core n.
 fn cores(units: &[u8]) -> BTreeMap<UnitId, PhysicalCore> {
-    units.iter().map(|id| (unit(*id), PhysicalCore((*id).into()))).collect()
+    units
+        .iter()
+        .map(|id| (unit(*id), PhysicalCore((*id).into())))
+        .collect()
 }
 
 fn allocation(state: &CapacityState, units: &[u8]) -> Vec<(u32, u8)> {
     let commitment = state.commitment(&cores(units));
-    let allocation = commitment.map(|commitment| commitment.allocation).unwrap_or_default();
-    allocation.into_iter().map(|(core, unit)| (core.0, unit.0[0])).collect()
+    let allocation = commitment
+        .map(|commitment| commitment.allocation)
+        .unwrap_or_default();
+    allocation
+        .into_iter()
+        .map(|(core, unit)| (core.0, unit.0[0]))
+        .collect()
 }
 
 fn proof(nonce: u8, number: u8, index: u64) -> Proof {
@@ -87,7 +99,10 @@ fn proof(nonce: u8, number: u8, index: u64) -> Proof {
 fn answer(proofs: &[Proof]) -> Vec<BatchResponse> {
     proofs
         .iter()
-        .map(|proof| BatchResponse { cu_id: proof.cu_id, proof_batches: vec![*proof] })
+        .map(|proof| BatchResponse {
+            cu_id: proof.cu_id,
+            proof_batches: vec![*proof],
+        })
         .collect()
 }
 
@@ -101,7 +116,10 @@ fn cores_help_units_that_must_have_proofs() {
     let order: Vec<u8> = state.wanted_units().iter().map(|unit| unit.0[0]).collect();
     assert_eq!(order, [1, 2, 3, 4, 5]);
     let all = [1, 2, 3, 4, 5];
-    assert_eq!(allocation(&state, &all), [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]);
+    assert_eq!(
+        allocation(&state, &all),
+        [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]
+    );
     // A unit without a core is not proven, whoever could help.
     assert_eq!(allocation(&state, &[2, 4]), [(2, 2), (4, 2)]);
     assert_eq!(allocation(&state, &[3, 4]), []);
@@ -115,9 +133,17 @@ fn cores_help_units_that_must_have_proofs() {
     assert_eq!(allocation(&state, &all), [], "all have all");
 
     // Another epoch, in which unit 4 begins.
-    assert!(state.handle(CapacityEvent::Block { timestamp: 5 * EPOCH }));
-    assert_eq!(allocation(&state, &all), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]);
-    assert!(!state.handle(CapacityEvent::Block { timestamp: 1 }), "a node that lags");
+    assert!(state.handle(CapacityEvent::Block {
+        timestamp: 5 * EPOCH
+    }));
+    assert_eq!(
+        allocation(&state, &all),
+        [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
+    );
+    assert!(
+        !state.handle(CapacityEvent::Block { timestamp: 1 }),
+        "a node that lags"
+    );
     // Confirmed too late.
     assert!(!confirm(&mut state, 1, 4));
     assert_eq!(allocation(&state, &all).len(), 5);
@@ -148,15 +174,26 @@ fn polls_ask_for_what_is_needed() {
     };
     // Unit 1 needs one more, unit 2 was handed on in another epoch, unit 3 needs none.
     let requests = [(unit(1), request(3, 1)), (unit(2), request(0, 2))].into();
-    assert_eq!(state.poll(), Poll::Batches { requests, min: 1, max: 4 });
-    state.handle(CapacityEvent::Block { timestamp: 5 * EPOCH - 299 });
+    assert_eq!(
+        state.poll(),
+        Poll::Batches {
+            requests,
+            min: 1,
+            max: 4
+        }
+    );
+    state.handle(CapacityEvent::Block {
+        timestamp: 5 * EPOCH - 299,
+    });
     let known = [(unit(1), ProofIndex(3)), (unit(2), ProofIndex(0))].into();
     assert_eq!(state.poll(), Poll::After { known, limit: 50 });
     confirm(&mut state, 1, 1);
     confirm(&mut state, 2, 4);
     assert_eq!(state.poll(), Poll::Nothing);
     // Numbers begin again with another nonce.
-    state.handle(CapacityEvent::Block { timestamp: 5 * EPOCH });
+    state.handle(CapacityEvent::Block {
+        timestamp: 5 * EPOCH,
+    });
     assert!(state.handle(CapacityEvent::GlobalNonce(GlobalNonce([2; 32]))));
     assert_eq!(state.tracker().last_seen(&unit(1)), ProofIndex(0));
 }
@@ -205,11 +242,26 @@ fn what_was_handed_on_survives_a_restart() {
 #[test]
 fn addresses_are_checked() {
     let prover = |address: &str| RemoteProver::new(RemoteProverConfig::new(address));
-    for good in ["http://127.0.0.1:9383", "http://[::1]:9383/", "http://prover"] {
+    for good in [
+        "http://127.0.0.1:9383",
+        "http://[::1]:9383/",
+        "http://prover",
+    ] {
         assert!(prover(good).is_ok(), "{good}");
     }
-    for bad in ["", "127.0.0.1:9383", "https://a", "http://", "http://:1", "http://a:b", "http://a/b"] {
-        assert!(matches!(prover(bad), Err(CapacityError::Address { .. })), "{bad}");
+    for bad in [
+        "",
+        "127.0.0.1:9383",
+        "https://a",
+        "http://",
+        "http://:1",
+        "http://a:b",
+        "http://a/b",
+    ] {
+        assert!(
+            matches!(prover(bad), Err(CapacityError::Address { .. })),
+            "{bad}"
+        );
     }
 }
 
@@ -242,8 +294,9 @@ impl Fake {
 impl CapacityProver for Fake {
     async fn commit(&self, commitment: &Commitment) -> Result<(), CapacityError> {
         let pairs = commitment.allocation.iter();
-        let pairs: Vec<String> =
-            pairs.map(|(core, unit)| format!("{}:{}", core.0, unit.0[0])).collect();
+        let pairs: Vec<String> = pairs
+            .map(|(core, unit)| format!("{}:{}", core.0, unit.0[0]))
+            .collect();
         self.note(pairs.join(" "))
     }
 
@@ -288,7 +341,9 @@ impl ProofReceiver for Receiver {
         if *self.full.lock().unwrap() {
             return false;
         }
-        let pairs = proofs.iter().map(|proof| (proof.cu_id.0[0], proof.id.idx.0));
+        let pairs = proofs
+            .iter()
+            .map(|proof| (proof.cu_id.0[0], proof.id.idx.0));
         self.proofs.lock().unwrap().extend(pairs);
         true
     }
@@ -364,26 +419,45 @@ async fn cores_go_to_deals_and_come_back() {
     assert_eq!(host.told().await, ["1:2 2:1"]);
 
     // Unit 1 goes to a deal: its core stays for its worker, and nobody proves on it.
-    capacity.tell(CapacityEvent::UnitDeactivated { unit: unit(1) }).await.unwrap();
+    capacity
+        .tell(CapacityEvent::UnitDeactivated { unit: unit(1) })
+        .await
+        .unwrap();
     assert_eq!(host.told().await, ["1:2"]);
     let creator = KeyPair::from_seed(&[9; 32]).peer_id();
-    let worker = host.workers.create("0xdea1", creator, vec![[1; 32]]).unwrap();
-    assert!(host.workers.create("0xdea2", creator, vec![[7; 32]]).is_err(), "no core is free");
+    let worker = host
+        .workers
+        .create("0xdea1", creator, vec![[1; 32]])
+        .unwrap();
+    assert!(
+        host.workers
+            .create("0xdea2", creator, vec![[7; 32]])
+            .is_err(),
+        "no core is free"
+    );
 
     // The deal is over.
     host.workers.remove(worker, Vec::new()).unwrap();
-    let back = CapacityEvent::UnitActivated { unit: unit(1), start_epoch: 1 };
+    let back = CapacityEvent::UnitActivated {
+        unit: unit(1),
+        start_epoch: 1,
+    };
     capacity.tell(back).await.unwrap();
     assert_eq!(host.told().await, ["1:2 2:1"]);
 
     // Unit 2 leaves the commitment for good: unit 3 has its core.
     let units = [(unit(1), 1), (unit(3), 1)].into();
-    capacity.tell(CapacityEvent::CommitmentActivated { units }).await.unwrap();
+    capacity
+        .tell(CapacityEvent::CommitmentActivated { units })
+        .await
+        .unwrap();
     assert_eq!(host.told().await, ["2:1", "1:3 2:1"]);
     capacity.tell(CapacityEvent::CommitmentEnded).await.unwrap();
     assert_eq!(host.told().await, ["nothing"]);
     assert!(capacity.commitment().borrow().is_none());
-    host.workers.create("0xdea3", creator, vec![[7; 32], [8; 32]]).unwrap();
+    host.workers
+        .create("0xdea3", creator, vec![[7; 32], [8; 32]])
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]

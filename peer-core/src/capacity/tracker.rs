@@ -65,8 +65,16 @@ impl ProofTracker {
         let saved = Saved {
             epoch: self.epoch,
             global_nonce: self.global_nonce.map(|nonce| nonce.0),
-            last_seen: self.last_seen.iter().map(|(unit, last)| (unit.0, last.0)).collect(),
-            confirmed: self.confirmed.iter().map(|(unit, count)| (unit.0, *count)).collect(),
+            last_seen: self
+                .last_seen
+                .iter()
+                .map(|(unit, last)| (unit.0, last.0))
+                .collect(),
+            confirmed: self
+                .confirmed
+                .iter()
+                .map(|(unit, count)| (unit.0, *count))
+                .collect(),
         };
         Ok(Change::put(Table::Peer, KEY, records::encode(&saved)?))
     }
@@ -78,8 +86,12 @@ impl ProofTracker {
         Ok(Self {
             epoch: saved.epoch,
             global_nonce: saved.global_nonce.map(GlobalNonce),
-            last_seen: last_seen.map(|(unit, last)| (UnitId(unit), ProofIndex(last))).collect(),
-            confirmed: confirmed.map(|(unit, count)| (UnitId(unit), count)).collect(),
+            last_seen: last_seen
+                .map(|(unit, last)| (UnitId(unit), ProofIndex(last)))
+                .collect(),
+            confirmed: confirmed
+                .map(|(unit, count)| (UnitId(unit), count))
+                .collect(),
         })
     }
 }
