@@ -3,14 +3,9 @@
 //! The program `ccp` is little more than [`Daemon`]; a binary of your own can give it another puzzle.
 
 mod config;
-mod files;
-mod hashrate;
 mod http;
-mod ledger;
 mod rpc;
-mod service;
-mod state;
-mod view;
+mod websocket;
 
 use std::{
     fs,
@@ -29,18 +24,15 @@ pub use config::{
     Argon2, Config, ConfigError, LogLevel, Logs, Optimizations, PrometheusEndpoint, RpcEndpoint,
     State, Tokio, Workers,
 };
-pub use files::StateError;
-pub use ledger::MAX_PROOFS;
-use service::Service;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
-pub use view::{View, WorkerView};
 
 use crate::{
     Puzzle,
     prover::{ProverOptions, TopologyError, pin},
+    service::{Service, StateError, View},
 };
 
 /// Time between two tries of what failed.

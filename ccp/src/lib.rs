@@ -35,6 +35,7 @@
 //! | [`Puzzle`], [`Prepared`], [`Solver`] | the seam for the memory-hard function |
 //! | [`verify`], [`Verifier`] | verification, one by one or in batches |
 //! | `daemon::Daemon` | the prover as a program: JSON-RPC, metrics, state on disk (feature `daemon`) |
+//! | `service::Service` | a prover with its memory on disk, for a process of one's own (feature `service`) |
 //! | `prover::Prover` | threads that prove units on the cores allocated to them (feature `prover`) |
 //! | [`audit`] | what proofs say about a provider: his hash rate, and whether he claims too much |
 //! | [`ToyPuzzle`] | a puzzle for tests and simulations |
@@ -60,6 +61,8 @@ pub mod prover;
 mod puzzle;
 #[cfg(feature = "portable")]
 pub mod randomx;
+#[cfg(feature = "service")]
+pub mod service;
 mod toy;
 mod types;
 

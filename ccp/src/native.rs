@@ -365,6 +365,50 @@ mod tests {
         assert_eq!(next, start.next());
     }
 
+    /// A hash reads 16,384 items: with these alone the dataset is as good as complete.
+    #[cfg(feature = "portable")]
+    #[test]
+    fn hashes_with_the_dataset_are_the_same() {
+        use std::io::Write as _;
+
+        use crate::randomx::{self, Hasher, Parameters};
+
+        let key = PuzzleKey::new(&GlobalNonce([1; 32]), &UnitId([2; 32]));
+        let start = LocalNonce([3; 32]);
+        let portable = randomx::Cache::new(&key.0, Parameters::NETWORK).unwrap();
+        let expected = [start, start.next()].map(|nonce| {
+            let hash = Hasher::new(&portable).hash(&nonce.0);
+            (nonce, ResultHash(hash))
+        });
+        let mut items = randomx::READ.take();
+        items.sort_unstable();
+        items.dedup();
+        assert!(items.len() > 32_000, "{} items", items.len());
+
+        let puzzle = NativePuzzle::new(NativeOptions {
+            large_pages: Some(false),
+            ..NativeOptions::default()
+        });
+        let Ok(dataset) = Dataset::allocate(false) else {
+            let said = writeln!(std::io::stderr(), "skipped: no room for a dataset of 4 GiB");
+            return said.unwrap();
+        };
+        let (mut dataset, cache) = (dataset.handle(), puzzle.cache(&key.0).unwrap().handle());
+        for item in items {
+            dataset.initialize(&cache, item, 1);
+        }
+        let full = Full { puzzle, dataset };
+        let mut solver = full.solver().unwrap();
+        let mut seen = Vec::new();
+        solver
+            .scan(start, 2, &mut |nonce, hash| {
+                seen.push((nonce, hash));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, expected);
+    }
+
     #[test]
     fn memory_is_that_of_the_network() {
         let filling = NativePuzzle::default();

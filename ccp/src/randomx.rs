@@ -21,6 +21,8 @@ mod program;
 mod superscalar;
 mod vm;
 
+#[cfg(all(test, feature = "native"))]
+pub(crate) use cache::READ;
 pub use cache::{Cache, OutOfMemory};
 pub use vm::Hasher;
 

@@ -260,7 +260,10 @@ fn http_is_checked_before_anything_is_read() {
         )),
         415
     );
-    assert_eq!(with(&format!("GET / HTTP/1.1\r\n{authorized}")), 405);
+    assert_eq!(with(&format!("GET / HTTP/1.1\r\n{authorized}")), 426);
+    assert_eq!(with(&format!("PUT / HTTP/1.1\r\n{authorized}")), 405);
+    assert_eq!(Socket::open(daemon.rpc, "").err(), Some(401));
+    assert!(Socket::open(daemon.rpc, &format!("{authorized}\r\n")).is_ok());
     let large = " ".repeat((1 << 20) + 1);
     assert_eq!(
         http(daemon.rpc, &format!("{POST}\r\n{authorized}"), &large).0,
@@ -272,6 +275,103 @@ fn http_is_checked_before_anything_is_read() {
     assert_eq!(status, 200);
     assert!(text.contains("ccp_allocated_logical_cores 0"), "{text}");
     assert_eq!(http(metrics, "GET / HTTP/1.1", "").0, 404);
+}
+
+/// A WebSocket to a daemon.
+struct Socket(TcpStream);
+
+impl Socket {
+    /// Opens one; the status when it is refused.
+    fn open(address: SocketAddr, more: &str) -> Result<Self, u16> {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        match head.split(' ').nth(1).unwrap().parse().unwrap() {
+            101 => {
+                // The example of the protocol's description.
+                assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+                Ok(Self(stream))
+            }
+            status => Err(status),
+        }
+    }
+
+    /// Sends a text, masked with zeros; only its beginning when it is longer than it says.
+    fn send(&mut self, text: &str, length: u64) {
+        let mut frame = vec![0x81, 0xff];
+        frame.extend(length.to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).unwrap();
+    }
+
+    /// The next answer; nothing when the daemon is gone.
+    fn receive(&mut self) -> Option<Value> {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).ok()?;
+        if head[0] != 0x81 {
+            return None;
+        }
+        let mut length = usize::from(head[1]);
+        if length == 126 {
+            let mut long = [0; 2];
+            self.0.read_exact(&mut long).unwrap();
+            length = usize::from(u16::from_be_bytes(long));
+        }
+        let mut text = vec![0; length];
+        self.0.read_exact(&mut text).unwrap();
+        Some(serde_json::from_slice(&text).unwrap())
+    }
+
+    fn ask(&mut self, request: &str) -> Value {
+        self.send(request, request.len() as u64);
+        self.receive().unwrap()
+    }
+}
+
+#[test]
+fn websockets_are_answered_at_the_same_port() {
+    let folder = folder("");
+    let daemon = start(folder.path()).unwrap();
+    let mut socket = Socket::open(daemon.rpc, "").unwrap();
+    let call = |id: u64, method: &str, params: Value| {
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
+    };
+    let answer = socket.ask(&call(1, "ccp_on_active_commitment", commitment(1)));
+    assert_eq!(answer, json!({"jsonrpc": "2.0", "id": 1, "result": null}));
+    // The other way sees the same.
+    let end = Instant::now() + Duration::from_secs(20);
+    let params = json!([{word(2): 0}, 1]);
+    while proofs(daemon.rpc, 0).is_empty() {
+        assert!(Instant::now() < end);
+    }
+    let answer = socket.ask(&call(2, "ccp_get_proofs_after", params));
+    let first = &answer["result"][0]["proof_batches"][0];
+    assert_eq!(*first, proofs(daemon.rpc, 0)[0]);
+    assert_eq!(socket.ask("{")["error"]["code"], -32700);
+    // Nobody waits for an answer: the next one is that of the next call.
+    let unanswered = json!({"jsonrpc": "2.0", "method": "ccp_get_proofs_after", "params": [{}, 1]});
+    let unanswered = unanswered.to_string();
+    socket.send(&unanswered, unanswered.len() as u64);
+    assert_eq!(socket.ask(&call(3, "ccp_nothing", json!([])))["id"], 3);
+
+    socket.send("", (1 << 20) + 1);
+    assert_eq!(socket.receive(), None, "too long");
+    let page = "origin: http://example.com\r\n";
+    assert_eq!(Socket::open(daemon.rpc, page).err(), Some(403));
 }
 
 #[test]

@@ -61,6 +61,8 @@
 #![forbid(unsafe_code)]
 
 pub mod builtins;
+#[cfg(feature = "capacity")]
+pub mod capacity;
 #[cfg(feature = "marine")]
 pub mod chain;
 pub mod clock;

@@ -339,6 +339,85 @@ impl Workers {
         Ok(())
     }
 
+    /// Units whose cores prove their capacity, with these cores.
+    #[must_use]
+    pub fn capacity_cores(&self) -> BTreeMap<UnitId, u32> {
+        lock(&self.cores).of(WorkType::CapacityCommitment)
+    }
+
+    /// Gives units cores to prove their capacity with, in this order as long as there are any; those
+    /// that work for a deal are left out. Which units have which cores now. Blocks.
+    ///
+    /// # Errors
+    /// A store that does not take it; then nothing has changed.
+    pub fn acquire_for_capacity(
+        &self,
+        units: &[UnitId],
+    ) -> Result<BTreeMap<UnitId, u32>, WorkerError> {
+        self.change_cores(|cores| {
+            for (index, unit) in units.iter().enumerate() {
+                if matches!(cores.core(unit), Some((_, WorkType::Deal)))
+                    || cores
+                        .acquire(&[*unit], WorkType::CapacityCommitment)
+                        .is_ok()
+                {
+                    continue;
+                }
+                // The core of one that needs it less.
+                let later = units.get(index + 1..).unwrap_or_default();
+                let Some(other) = later.iter().rev().find(|unit| proves_capacity(cores, unit))
+                else {
+                    break;
+                };
+                cores.release(&[*other]);
+                // Where cores are shared there may be none all the same.
+                let _ = cores.acquire(&[*unit], WorkType::CapacityCommitment);
+            }
+        })?;
+        Ok(self.capacity_cores())
+    }
+
+    /// Takes the cores of units back that prove their capacity; those of units that go to a deal are
+    /// kept for its worker. Cores that work for a deal already stay there. Blocks.
+    ///
+    /// # Errors
+    /// A store that does not take it; then nothing has changed.
+    pub fn release_from_capacity(
+        &self,
+        units: &[UnitId],
+        to_deals: &[UnitId],
+    ) -> Result<(), WorkerError> {
+        self.change_cores(|cores| {
+            for unit in units {
+                if proves_capacity(cores, unit) {
+                    cores.release(&[*unit]);
+                }
+            }
+            for unit in to_deals {
+                if proves_capacity(cores, unit) {
+                    // It has a core: this cannot fail.
+                    let _ = cores.acquire(&[*unit], WorkType::Deal);
+                }
+            }
+        })
+    }
+
+    fn change_cores(&self, change: impl FnOnce(&mut Cores)) -> Result<(), WorkerError> {
+        let _one = lock(&self.changing);
+        let before = {
+            let mut cores = lock(&self.cores);
+            let before = cores.clone();
+            change(&mut cores);
+            before
+        };
+        let kept = self.record_of_cores().map_err(WorkerError::from);
+        let kept = kept.and_then(|cores| Ok(self.store.apply(&[cores], Durability::Disk)?));
+        if kept.is_err() {
+            *lock(&self.cores) = before;
+        }
+        kept
+    }
+
     fn record_of_cores(&self) -> Result<Change, RecordError> {
         let saved = records::encode(&lock(&self.cores).save())?;
         Ok(Change::put(Table::Peer, CORES, saved))
@@ -394,6 +473,10 @@ fn restore(keys: &KeyFolder, cores: &mut Cores, id: &str, record: &[u8]) -> Resu
             1
         }),
     })
+}
+
+fn proves_capacity(cores: &Cores, unit: &UnitId) -> bool {
+    matches!(cores.core(unit), Some((_, WorkType::CapacityCommitment)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -54,6 +54,21 @@ fn ccp_and_deals() {
     );
 }
 
+/// All published hashes, by the portable verifier in a wasm32 build.
+#[cfg(feature = "marine")]
+#[test]
+fn ccp_hashes_in_wasm() {
+    let path = committed_path("ccp-and-deals").join("randomx.json");
+    let report = replayed(Kind::CcpWasm, "ccp-and-deals, wasm32", path);
+    assert!(report.failures.is_empty(), "not all records passed");
+    if !report.skipped.is_empty() {
+        assert!(
+            !xtask::guest::is_required(),
+            "AQUAMARINE_REQUIRE asks for guest"
+        );
+    }
+}
+
 #[test]
 fn aquavm_own() {
     committed(Kind::Aquavm, "aquavm-own");

@@ -14,7 +14,8 @@ use std::{
 
 use ccp::{
     Puzzle,
-    daemon::{Addresses, Config, Daemon, View},
+    daemon::{Addresses, Config, Daemon},
+    service::View,
 };
 use clap::Parser;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};

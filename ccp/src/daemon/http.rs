@@ -12,11 +12,11 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
     serve::Listener,
 };
 use sha3::Digest as _;
@@ -27,12 +27,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{rpc, service::Service};
+use super::{rpc, websocket};
+use crate::service::Service;
 
 /// The most bytes of a request.
-const MAX_REQUEST: usize = 1 << 20;
-/// The time that a request may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const MAX_REQUEST: usize = 1 << 20;
+/// The time that a request may take to arrive, or an answer to be taken.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections of an endpoint at a time.
 const MAX_CONNECTIONS: usize = 256;
 /// As Prometheus expects it.
@@ -40,7 +41,7 @@ const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 
 /// What a request needs.
 #[derive(Clone)]
-struct Shared {
+pub(super) struct Shared {
     service: Arc<Service>,
     /// Requests that may wait.
     queue: Arc<Semaphore>,
@@ -61,7 +62,9 @@ pub(super) async fn serve_rpc(
         queue: Arc::new(Semaphore::new(queue.min(Semaphore::MAX_PERMITS))),
         token: token.map(fingerprint),
     };
-    let router = Router::new().route("/", post(answer)).with_state(shared);
+    let router = Router::new()
+        .route("/", get(websocket::open).post(answer))
+        .with_state(shared);
     serve(listener, router, shutdown).await
 }
 
@@ -165,14 +168,8 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if !shared.allows(&parts.headers) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (
-            StatusCode::UNAUTHORIZED,
-            challenge,
-            "a bearer token is needed",
-        )
-            .into_response();
+    if let Err(refusal) = shared.allow(&parts.headers) {
+        return refusal;
     }
     // Pages of browsers cannot send this to another origin unasked.
     if !is_json(&parts.headers) {
@@ -183,23 +180,17 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    let Ok(permit) = shared.queue.clone().try_acquire_owned() else {
-        return json(rpc::refused("too many requests wait: try again later"));
-    };
-    // Saving waits for the disk.
-    let answered = tokio::task::spawn_blocking(move || {
-        let answer = rpc::answer(&shared.service, &body);
-        drop(permit);
-        answer
-    });
-    match answered.await {
+    match shared.answer(body).await {
         Ok(Some(text)) => json(text),
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(Panicked) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Response> {
+/// A request whose answer nobody knows any more.
+pub(super) struct Panicked;
+
+async fn read(body: Body) -> Result<Bytes, Response> {
     match timeout(PATIENCE, to_bytes(body, MAX_REQUEST)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => {
@@ -222,15 +213,40 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl Shared {
-    fn allows(&self, headers: &HeaderMap) -> bool {
+    /// Refuses who does not have the token, where there is one.
+    pub(super) fn allow(&self, headers: &HeaderMap) -> Result<(), Response> {
         let Some(token) = self.token else {
-            return true;
+            return Ok(());
         };
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|given| given.to_str().ok());
-        given
+        let allowed = given
             .and_then(|given| given.strip_prefix("Bearer "))
-            .is_some_and(|given| fingerprint(given.trim()) == token)
+            .is_some_and(|given| fingerprint(given.trim()) == token);
+        match allowed {
+            true => Ok(()),
+            false => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                let reason = "a bearer token is needed";
+                Err((StatusCode::UNAUTHORIZED, challenge, reason).into_response())
+            }
+        }
+    }
+
+    /// The answer to a request; nothing when nobody waits for one.
+    pub(super) async fn answer(&self, request: Bytes) -> Result<Option<String>, Panicked> {
+        let Ok(permit) = Arc::clone(&self.queue).try_acquire_owned() else {
+            let reason = "too many requests wait: try again later";
+            return Ok(Some(rpc::refused(reason)));
+        };
+        let service = Arc::clone(&self.service);
+        // Saving waits for the disk.
+        let answered = tokio::task::spawn_blocking(move || {
+            let answer = rpc::answer(&service, &request);
+            drop(permit);
+            answer
+        });
+        answered.await.map_err(|_| Panicked)
     }
 }
 

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Value, value::RawValue};
 
-use super::service::{Service, ServiceError};
 use crate::{
     Allocation, BatchRequest, BatchResponse, Difficulty, EpochParameters, GlobalNonce, LogicalCore,
-    PhysicalCore, ProofIndex, UnitId, prover::Commitment,
+    PhysicalCore, ProofIndex, UnitId,
+    prover::Commitment,
+    service::{Service, ServiceError},
 };
 
 /// Calls in one request.

@@ -86,6 +86,8 @@ impl Cache {
 
     /// Computes items of the dataset side by side, which costs less than one after another.
     pub(super) fn items<const N: usize>(&self, numbers: [u64; N]) -> [[u64; 8]; N] {
+        #[cfg(test)]
+        READ.with_borrow_mut(|read| read.extend(numbers));
         let mut registers: Registers<N> = numbers.map(|number| {
             let first = number.wrapping_add(1).wrapping_mul(MULTIPLIER);
             ADDENDS.map(|addend| first ^ addend)
@@ -126,3 +128,9 @@ const ADDENDS: [u64; 8] = [
     3_398_623_926_847_679_864,
     9_549_104_520_008_361_294,
 ];
+
+#[cfg(test)]
+std::thread_local! {
+    /// Items that this thread has computed.
+    pub(crate) static READ: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+}

@@ -17,12 +17,15 @@ use ccp::randomx::{Cache, Hasher, Parameters};
 /// What calls leave for the next one.
 static STATE: Mutex<State> = Mutex::new(State {
     input: Vec::new(),
+    key: Vec::new(),
     cache: None,
     hash: [0; 32],
 });
 
 struct State {
     input: Vec<u8>,
+    /// That of the cache.
+    key: Vec<u8>,
     cache: Option<Cache>,
     hash: [u8; 32],
 }
@@ -54,9 +57,13 @@ pub extern "C" fn ccp_prepare(network: u32) -> u32 {
             0 => Parameters::STOCK,
             _ => Parameters::NETWORK,
         };
-        // The memory of the last key is needed for the next.
-        state.cache = None;
-        state.cache = Cache::new(&state.input, parameters).ok();
+        // The memory of the last key is needed for the next; variants of one key share it.
+        let kept = state.cache.take().filter(|_| state.key == state.input);
+        state.cache = match kept {
+            Some(cache) => Some(cache.with_parameters(parameters)),
+            None => Cache::new(&state.input, parameters).ok(),
+        };
+        state.key.clone_from(&state.input);
         u32::from(state.cache.is_some())
     })
 }

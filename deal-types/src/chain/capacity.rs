@@ -191,6 +191,15 @@ impl CapacityMarket {
         }
     }
 
+    /// The time of a block, in seconds since 1970; nothing for one that was taken back.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub async fn time_of(&self, block: u64) -> Result<Option<u64>, ChainError> {
+        let head = self.chain.block(block).await?;
+        Ok(head.map(|head| head.timestamp))
+    }
+
     /// What is known of a transaction.
     ///
     /// # Errors

@@ -77,6 +77,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         allocation: allocation.clone(),
     })?;
 
+    // On the network an epoch has begun by then; here it is short.
+    let begun = Instant::now();
+    loop {
+        let phases = prover.units().into_iter().map(|unit| unit.phase);
+        let phases: Vec<Phase> = phases.collect();
+        if let Some(Phase::Failed(reason)) = phases
+            .iter()
+            .find(|phase| matches!(phase, Phase::Failed(_)))
+        {
+            return Err(reason.clone().into());
+        }
+        if phases.iter().all(|phase| *phase == Phase::Proving) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("prepared in {:.1} s", begun.elapsed().as_secs_f64());
+
     // One epoch.
     let began = Instant::now();
     let length = Duration::from_secs(arguments.seconds);

@@ -147,7 +147,7 @@ pub enum CoreError {
 }
 
 /// The cores of a peer and who works where.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cores {
     range: CoreRange,
     system: Vec<u32>,
@@ -311,6 +311,16 @@ impl Cores {
         {
             self.state.last.remove(&unit);
         }
+    }
+
+    /// Units that work for this, with their cores.
+    #[must_use]
+    pub fn of(&self, work: WorkType) -> BTreeMap<UnitId, u32> {
+        let units = self.state.units.iter();
+        units
+            .filter(|(_, (_, of))| *of == work)
+            .map(|(unit, (core, _))| (*unit, *core))
+            .collect()
     }
 
     /// The core of a unit.

@@ -1,5 +1,5 @@
-//! `cargo xtask bench ccp`: our prover against a bare loop over the C interface below it, alternating
-//! in one process; the stock libraries of RandomX beside them.
+//! `cargo xtask bench ccp`: our prover against a bare loop over the C interface below it and against the
+//! stock libraries of RandomX, taking turns.
 //!
 //! The programs are those of the harness in `xtask/harness/ccp`; the libraries have the same symbols,
 //! so each is linked into a program of its own.
@@ -19,15 +19,20 @@ const HARNESS: &str = "xtask/harness/ccp";
 /// Folder that it is built in.
 const TARGET: &str = "target/harness-ccp";
 
+/// Items of the dataset of a unit.
+const ITEMS: f64 = 67_633_151.0;
+/// CPU-seconds that the first hash may take beyond the cache.
+const FIRST_HASH: f64 = 0.3;
+
 /// How to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Few rounds: for a first look, not for a record.
     #[arg(long)]
     quick: bool,
-    /// Also with the dataset: takes 9 GiB of memory and ten minutes of CPU more.
+    /// Without datasets, which take 14 GiB of memory and fifteen minutes of CPU.
     #[arg(long)]
-    full: bool,
+    light: bool,
     /// Write the table to BENCHMARKS.md.
     #[arg(long)]
     write: bool,
@@ -41,82 +46,112 @@ struct Worker {
     output: BufReader<ChildStdout>,
 }
 
-/// A figure beside what it is measured against, and the least ratio that it shall have.
+/// Whom a task is for: an index of workers, and the line.
+type Task = (usize, String);
+
+/// A figure beside what it is measured against, and the least ratio that it shall have; then the stock
+/// libraries, where they are there.
 struct Row {
     name: String,
     ours: f64,
     yardstick: Option<(f64, f64)>,
+    stock: [Option<f64>; 2],
 }
 
 /// Runs the task.
 pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
+    if arguments.write && (arguments.quick || arguments.light) {
+        return Err("--write needs a full measurement".to_owned());
+    }
     let root = workspace_root();
-    let mut ours = Worker::start(&root, "ours")?;
+    let mut workers = vec![Worker::start(&root, "ours")?];
+    // For information only: their parameters are lighter.
+    let stock = ["stock", "debian"].map(|name| match Worker::start(&root, name) {
+        Ok(worker) => {
+            workers.push(worker);
+            Some(workers.len() - 1)
+        }
+        Err(error) => {
+            println!("skipped: {error}");
+            None
+        }
+    });
     let rounds = if arguments.quick { 3 } else { 9 };
     let mut rows = Vec::new();
-    let modes: &[&str] = match arguments.full {
-        true => &["light", "full"],
-        false => &["light"],
+    let mut notes = String::new();
+    let modes: &[&str] = match arguments.light {
+        true => &["light"],
+        false => &["light", "full"],
     };
     for mode in modes {
+        if *mode == "full" {
+            println!("fills a dataset");
+            let seconds = ask(&mut workers, &(0, "dataset".to_owned()))?;
+            let _ = writeln!(
+                notes,
+                "- A dataset from its key to the last item, on 2 threads: {seconds:.0} CPU s."
+            );
+        }
         for threads in [1, 2] {
-            let task = |who: &str| format!("{who} {mode} {threads} 2");
-            let [prover, bare] = ours.alternate([task("ours"), task("bare")], rounds)?;
+            println!("{mode} mode, threads: {threads}");
+            let mut tasks = vec![
+                (0, format!("ours {mode} {threads} 2")),
+                (0, format!("bare {mode} {threads} 2")),
+            ];
+            let others = stock.iter().flatten();
+            tasks.extend(others.map(|worker| (*worker, format!("{mode} {threads} 2"))));
+            let figures = alternate(&mut workers, &tasks, rounds)?;
+            let (Some((prover, rest)), Some(bare)) = (figures.split_first(), figures.get(1)) else {
+                return Err("no figures".to_owned());
+            };
+            let mut rest = rest.iter().skip(1).copied();
             rows.push(Row {
                 name: format!("hashes, {mode} mode, threads: {threads}"),
-                ours: prover,
-                yardstick: Some((bare, 0.98)),
+                ours: *prover,
+                yardstick: Some((*bare, 0.98)),
+                stock: stock.map(|worker| worker.and_then(|_| rest.next())),
             });
         }
     }
-    let [two, one] = ours.alternate(["init 2 2".to_owned(), "init 1 2".to_owned()], rounds)?;
+    let mut ours = |tasks: [&str; 2]| -> Result<(f64, f64), String> {
+        println!("{}", tasks.join(", "));
+        let tasks = tasks.map(|task| (0, task.to_owned()));
+        match alternate(&mut workers, &tasks, rounds)?.as_slice() {
+            [first, second] => Ok((*first, *second)),
+            _ => Err("no figures".to_owned()),
+        }
+    };
+    let (two, one) = ours(["init 2 2", "init 1 2"])?;
     rows.push(Row {
         name: "items of a dataset, 2 threads beside 1".to_owned(),
         ours: two,
         yardstick: Some((one, 0.95)),
+        stock: [None; 2],
     });
-    let [changing, steady] = ours.alternate(
-        ["changes 20 3".to_owned(), "changes 0 3".to_owned()],
-        rounds,
-    )?;
+    let (changing, steady) = ours(["changes 20 3", "changes 0 3"])?;
     rows.push(Row {
         name: "hashes while the difficulty changes 20 times a second, beside none".to_owned(),
         ours: changing,
         yardstick: Some((steady, 0.95)),
+        stock: [None; 2],
     });
-    let [portable] = ours.alternate(["portable 1 4".to_owned()], rounds)?;
+    let (first, cache) = ours(["first", "cache"])?;
+    let portable = alternate(&mut workers, &[(0, "portable 1 4".to_owned())], rounds)?;
     rows.push(Row {
-        name: "hashes, portable (at least 1)".to_owned(),
-        ours: portable,
-        yardstick: None,
+        name: "hashes, portable, beside the least".to_owned(),
+        ours: portable.first().copied().unwrap_or_default(),
+        yardstick: Some((1.0, 1.0)),
+        stock: [None; 2],
     });
-    let [first, cache] = ours.alternate(["first".to_owned(), "cache".to_owned()], rounds)?;
     let mut text = table(&rows);
     let _ = writeln!(
         text,
         "\n- From a new global nonce to the first hash, light mode: {first:.2} CPU s, of which the cache \
-         takes {cache:.2} (to reach: 0.3 more than the cache).\n- Dataset of a unit: {:.0} CPU s.",
-        67_633_151.0 / one
+         takes {cache:.2} (to reach: {FIRST_HASH} more than the cache).\n- All items of a dataset at the \
+         rate of 1 thread: {:.0} CPU s.",
+        ITEMS / one
     );
-    for name in ["stock", "debian"] {
-        // For information only: their parameters are lighter.
-        match Worker::start(&root, name) {
-            Ok(mut worker) => {
-                let tasks = [1, 2].map(|threads| format!("light {threads} 2"));
-                let [one, two] = worker.alternate(tasks, rounds)?;
-                let what = match name {
-                    "stock" => "`randomx-rs` 1.6.0",
-                    _ => "Debian's `librandomx` 1.1.10",
-                };
-                let _ = writeln!(
-                    text,
-                    "- {what}, stock parameters, light mode: {one:.2} hashes a CPU-second, with 2 threads \
-                     {two:.2}."
-                );
-            }
-            Err(error) => println!("skipped: {error}"),
-        }
-    }
+    text.push_str(&notes);
     for row in &rows {
         if let Some((yardstick, wanted)) = row.yardstick
             && row.ours < wanted * yardstick
@@ -124,25 +159,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
             let _ = writeln!(text, "- Missed: {}.", row.name);
         }
     }
-    if first > cache + 0.3 {
+    if first > cache + FIRST_HASH {
         text.push_str("- Missed: the first hash.\n");
     }
     println!("{text}");
-    match (arguments.write, arguments.quick) {
-        (false, _) => Ok(()),
-        (true, true) => Err("--write needs a full measurement".to_owned()),
-        (true, false) => report::write(&root, report::Section::Capacity, &text),
+    match arguments.write {
+        false => Ok(()),
+        true => report::write(&root, report::Section::Capacity, &text),
     }
 }
 
 fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| per CPU-second | ours | beside | ratio | to reach |\n|---|--:|--:|--:|--:|\n",
+        "| per CPU-second | ours | beside | ratio | to reach | `randomx-rs` | Debian |\n\
+         |---|--:|--:|--:|--:|--:|--:|\n",
     );
     let show = |figure: f64| match figure {
         ..1e4 => format!("{figure:.2}"),
         _ => format!("{figure:.0}"),
     };
+    let none = || "–".to_owned();
     for row in rows {
         let (beside, ratio, wanted) = match row.yardstick {
             Some((yardstick, wanted)) => (
@@ -150,12 +186,38 @@ fn table(rows: &[Row]) -> String {
                 format!("{:.3}", row.ours / yardstick),
                 wanted.to_string(),
             ),
-            None => ("–".to_owned(), "–".to_owned(), "–".to_owned()),
+            None => (none(), none(), none()),
         };
+        let [stock, debian] = row.stock.map(|figure| figure.map_or_else(none, show));
         let (name, ours) = (&row.name, show(row.ours));
-        let _ = writeln!(text, "| {name} | {ours} | {beside} | {ratio} | {wanted} |");
+        let _ = writeln!(
+            text,
+            "| {name} | {ours} | {beside} | {ratio} | {wanted} | {stock} | {debian} |"
+        );
     }
     text
+}
+
+fn ask(workers: &mut [Worker], (worker, line): &Task) -> Result<f64, String> {
+    match workers.get_mut(*worker) {
+        Some(worker) => worker.ask(line),
+        None => Err(format!("there is no worker {worker}")),
+    }
+}
+
+/// Medians of tasks that take turns.
+fn alternate(workers: &mut [Worker], tasks: &[Task], rounds: usize) -> Result<Vec<f64>, String> {
+    let mut figures = vec![Vec::new(); tasks.len()];
+    for _ in 0..rounds {
+        for (figures, task) in figures.iter_mut().zip(tasks) {
+            figures.push(ask(workers, task)?);
+        }
+    }
+    let median = |mut figures: Vec<f64>| {
+        figures.sort_by(f64::total_cmp);
+        figures.get(figures.len() / 2).copied().unwrap_or_default()
+    };
+    Ok(figures.into_iter().map(median).collect())
 }
 
 impl Worker {
@@ -163,7 +225,8 @@ impl Worker {
     fn start(root: &Path, name: &'static str) -> Result<Self, String> {
         let target = root.join(TARGET);
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--bin", name, "--features", name])
+            .args(["build", "--release", "--locked", "--bin", name])
+            .args(["--features", name])
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(root.join(HARNESS))
             .status()
@@ -196,24 +259,6 @@ impl Worker {
         self.output.read_line(&mut line).map_err(failed)?;
         let figure = line.trim().parse();
         figure.map_err(|_| format!("{}: {task}: {line:?} is no figure", self.name))
-    }
-
-    /// Medians of tasks that take turns.
-    fn alternate<const N: usize>(
-        &mut self,
-        tasks: [String; N],
-        rounds: usize,
-    ) -> Result<[f64; N], String> {
-        let mut figures: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
-        for _ in 0..rounds {
-            for (figures, task) in figures.iter_mut().zip(&tasks) {
-                figures.push(self.ask(task)?);
-            }
-        }
-        Ok(figures.map(|mut figures| {
-            figures.sort_by(f64::total_cmp);
-            figures.get(figures.len() / 2).copied().unwrap_or_default()
-        }))
     }
 }
 

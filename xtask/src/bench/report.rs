@@ -100,11 +100,13 @@ impl Section {
             }
             Self::Capacity => {
                 "The prover through its trait, and a bare loop over the C interface of `ccp-randomx` 0.17 \
-                 with the same flags, in turn in one process: hashes, or items, for each second of CPU of \
-                 the threads that compute them, medians of 9 runs of 2 s or more. Without huge pages. \
-                 With the dataset (`--full`) the bare loop has one of noise, on whose contents speed does \
-                 not depend. The stock libraries are for information: they read the cache half as often. \
-                 Other programs ran on the machine: ratios say more than rates."
+                 with the same flags; beside them the stock libraries, `randomx-rs` 1.6.0 and Debian's \
+                 `librandomx` 1.1.10, for information: they read the cache half as often, and their \
+                 dataset is half as large. All take turns, each library in a process of its own: hashes, \
+                 or items, for each second of CPU of the threads that compute them, medians of 9 runs of 2 \
+                 CPU-seconds a thread or more. Without huge pages. In full mode ours and `randomx-rs` have \
+                 true datasets, the others noise, on whose contents speed does not depend. Other programs \
+                 ran on the machine: ratios say more than rates."
             }
             #[cfg(feature = "marine")]
             Self::Embedded => {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, Write as _},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -22,7 +22,8 @@ fn seconds(clock: ClockId) -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Work of a number of threads for some time: how much of it was done for each second of CPU.
+/// Work of a number of threads, each for so much CPU time: how much of it was done for each second of
+/// that. So a machine with other work to do measures the same, only later.
 ///
 /// Each thread prepares with `begin` and then does `work`, which says how much it did.
 pub fn rate<S>(
@@ -33,12 +34,13 @@ pub fn rate<S>(
 ) -> f64 {
     let one = |index: usize| {
         let mut state = begin(index);
-        let (start, before) = (Instant::now(), thread_seconds());
-        let mut done = 0;
-        while start.elapsed() < time {
+        let before = thread_seconds();
+        let (mut done, mut spent) = (0, 0.0);
+        while spent < time.as_secs_f64() {
             done += work(&mut state);
+            spent = thread_seconds() - before;
         }
-        (done, thread_seconds() - before)
+        (done, spent)
     };
     let results: Vec<(u64, f64)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|index| scope.spawn({ let one = &one; move || one(index) })).collect();

@@ -43,6 +43,11 @@ fn main() {
             let flags = RandomXFlags::recommended_full_mem();
             bare(|| RandomXVM::fast(dataset.clone(), flags).unwrap(), threads, seconds)
         }
+        ["dataset"] => {
+            let before = process_seconds();
+            full.get_or_insert_with(|| native(false));
+            process_seconds() - before
+        }
         ["init", threads, seconds] => init(threads, seconds),
         ["cache"] => {
             let before = thread_seconds();
@@ -210,7 +215,8 @@ fn changes(per_second: u64, seconds: &str) -> f64 {
     wait_for_hash(&prover, 3);
     let (start, before, known) = (Instant::now(), process_seconds(), hashes(&prover));
     let mut change = 0;
-    while start.elapsed() < time(seconds) {
+    let least = time(seconds).as_secs_f64();
+    while process_seconds() - before < least || start.elapsed() < time(seconds) {
         std::thread::sleep(Duration::from_millis(1000 / per_second.max(1)));
         if per_second > 0 {
             change += 1;

@@ -1,4 +1,11 @@
-//! What a daemon does, whoever asks for it.
+//! A prover with its memory on disk: what it found survives crashes, has numbers, and is given to
+//! whoever asks. The daemon is one around it; a peer can have one in its own process.
+
+mod files;
+mod hashrate;
+mod ledger;
+mod state;
+mod view;
 
 use std::{
     collections::BTreeMap,
@@ -10,38 +17,74 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    files::{Folder, StateError},
-    hashrate::Hashrates,
-    ledger::{Ledger, Recorded},
-    state::Store,
-    view::{Meter, View},
-};
+use files::Folder;
+pub use files::StateError;
+use hashrate::Hashrates;
+pub use ledger::MAX_PROOFS;
+use ledger::{Ledger, Recorded};
+use state::Store;
+use view::Meter;
+pub use view::{View, WorkerView};
+
 use crate::{
     BatchRequest, BatchResponse, GlobalNonce, LogicalCore, ProofIndex, Puzzle, PuzzleError,
     RawProof, UnitId,
     prover::{Commitment, ProofSink, Prover, ProverError, ProverOptions, Topology, WorkerId},
 };
 
-/// Why a daemon does not do what it is asked for.
+/// Why a service does not do what it is asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ServiceError {
+#[non_exhaustive]
+pub enum ServiceError {
+    /// A commitment that cannot be proven here.
     #[error(transparent)]
     Prover(#[from] ProverError),
+    /// The disk does not take it.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A commitment of an epoch that was followed by another.
     #[error("global nonce {nonce} belongs to an epoch that is over: the newest is {newest}")]
     Past {
+        /// The nonce of the commitment.
         nonce: GlobalNonce,
+        /// The nonce of the newest epoch.
         newest: GlobalNonce,
     },
+    /// A place for threads that this machine does not have.
     #[error("logical core {core} does not exist")]
-    UnknownLogicalCore { core: u32 },
+    UnknownLogicalCore {
+        /// The core.
+        core: u32,
+    },
 }
 
-/// A prover with its memory on disk.
+/// A prover with its memory on disk. All methods can wait for the disk.
+///
+/// Its owner calls [`Service::tick`] every second and [`Service::retry`] now and then.
+///
+/// ```
+/// use std::{collections::BTreeMap, sync::Arc, time::Duration};
+/// use ccp::{Difficulty, EpochParameters, GlobalNonce, PhysicalCore, ProofIndex, ToyPuzzle, UnitId,
+///     prover::{Commitment, ProverOptions}, service::Service};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let options = ProverOptions::for_this_machine()?;
+/// let service = Service::open(folder, Arc::new(ToyPuzzle::default()), options)?;
+/// let mut easy = [0xff; 32];
+/// easy[0] = 0x0f; // one hash in sixteen
+/// service.commit(Commitment {
+///     epoch: EpochParameters { global_nonce: GlobalNonce([1; 32]), difficulty: Difficulty(easy) },
+///     allocation: [(PhysicalCore(0), UnitId([2; 32]))].into(),
+/// })?;
+/// let none = BTreeMap::from([(UnitId([2; 32]), ProofIndex(0))]);
+/// while service.proofs_after(&none, 1).is_empty() {
+///     std::thread::sleep(Duration::from_millis(1));
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Service {
+pub struct Service {
     // Dropped first: its threads write to the ledger.
     prover: Prover,
     recorder: Arc<Recorder>,
@@ -92,8 +135,11 @@ impl ProofSink for Recorder {
 }
 
 impl Service {
-    /// Reads what is on disk and goes on with it.
-    pub(super) fn open(
+    /// Reads what is in a folder and goes on with it.
+    ///
+    /// # Errors
+    /// A folder that cannot be used, or is in use.
+    pub fn open(
         path: &Path,
         puzzle: Arc<dyn Puzzle>,
         options: ProverOptions,
@@ -101,7 +147,7 @@ impl Service {
         let folder = Folder::open(path)?;
         let store = Store::open(folder.path())?;
         // Removes what an interrupted write left.
-        super::files::names(folder.path())?;
+        files::names(folder.path())?;
         let ledger = Ledger::open(folder.path())?;
         let recorder = Arc::new(Recorder {
             ledger,
@@ -147,7 +193,11 @@ impl Service {
     }
 
     /// Proves this from now on. It is on disk when this returns.
-    pub(super) fn commit(&self, commitment: Commitment) -> Result<(), ServiceError> {
+    ///
+    /// # Errors
+    /// A commitment that cannot be proven here, or of an epoch that is over, or a disk that does not take
+    /// it; then what was proven goes on.
+    pub fn commit(&self, commitment: Commitment) -> Result<(), ServiceError> {
         self.prover.check(&commitment)?;
         let mut store = self.store();
         let epoch = commitment.epoch;
@@ -187,7 +237,10 @@ impl Service {
     }
 
     /// Proves nothing from now on. What was found stays until the next epoch.
-    pub(super) fn withdraw(&self) -> Result<(), ServiceError> {
+    ///
+    /// # Errors
+    /// A disk that does not take it: nothing is proven all the same, until a restart.
+    pub fn withdraw(&self) -> Result<(), ServiceError> {
         let mut store = self.store();
         // Whatever the disk says: the cores are wanted for something else.
         self.prover.withdraw();
@@ -196,7 +249,10 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn proofs_after(
+    /// At most `limit` proofs of the epoch with greater numbers than those known, smallest first, of the
+    /// units that are named.
+    #[must_use]
+    pub fn proofs_after(
         &self,
         known: &BTreeMap<UnitId, ProofIndex>,
         limit: usize,
@@ -204,7 +260,10 @@ impl Service {
         self.recorder.ledger.after(known, limit)
     }
 
-    pub(super) fn batches(
+    /// Full batches of proofs, at most `max` in turns over the units; nothing when there are less than
+    /// `min`.
+    #[must_use]
+    pub fn batches(
         &self,
         requests: &BTreeMap<UnitId, BatchRequest>,
         min: usize,
@@ -213,8 +272,11 @@ impl Service {
         self.recorder.ledger.batches(requests, min, max)
     }
 
-    /// Where the daemon's own threads run from now on.
-    pub(super) fn set_utility_cores(&self, cores: Vec<LogicalCore>) -> Result<(), ServiceError> {
+    /// Where the threads of its owner run from now on; it is remembered here, and done there.
+    ///
+    /// # Errors
+    /// A core that does not exist, or a disk that does not take it.
+    pub fn set_utility_cores(&self, cores: Vec<LogicalCore>) -> Result<(), ServiceError> {
         if let Some(unknown) = cores.iter().find(|core| !self.topology.has(**core)) {
             return Err(ServiceError::UnknownLogicalCore { core: unknown.0 });
         }
@@ -222,20 +284,20 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn utility_cores(&self) -> Vec<LogicalCore> {
+    pub(crate) fn utility_cores(&self) -> Vec<LogicalCore> {
         self.store().saved().utility_cores.clone()
     }
 
-    /// What is done every second.
-    pub(super) fn tick(&self) {
+    /// What is to be done every second.
+    pub fn tick(&self) {
         if let Err(error) = self.recorder.ledger.write_waiting() {
             tracing::debug!("proofs still wait: {error}");
         }
         self.meter().read(&self.prover.workers(), Instant::now());
     }
 
-    /// Tries again what failed.
-    pub(super) fn retry(&self) {
+    /// Tries again what failed, for want of memory for example.
+    pub fn retry(&self) {
         let failed = |status: &crate::prover::WorkerStatus| {
             let phase = status.unit.as_ref().map(|unit| &unit.phase);
             matches!(phase, Some(crate::prover::Phase::Failed(_)))
@@ -246,7 +308,7 @@ impl Service {
     }
 
     /// Writes the rates of the epoch.
-    pub(super) fn write_hashrates(&self, windows: bool) {
+    pub(crate) fn write_hashrates(&self, windows: bool) {
         let view = self.view();
         let mut hashrates = self.hashrates();
         let written = hashrates.write(&view).and_then(|()| match windows {
@@ -259,7 +321,8 @@ impl Service {
     }
 
     /// What everything is at.
-    pub(super) fn view(&self) -> View {
+    #[must_use]
+    pub fn view(&self) -> View {
         let (proofs, waiting) = self.recorder.ledger.counts();
         let workers = self.prover.workers();
         let mut view = self.meter().view(workers, Instant::now());
@@ -269,7 +332,7 @@ impl Service {
         view
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }

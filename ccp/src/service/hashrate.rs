@@ -144,8 +144,8 @@ mod tests {
     use super::*;
     use crate::{
         EpochParameters, LogicalCore, PhysicalCore,
-        daemon::WorkerView,
         prover::{Spent, WorkerId, WorkerStatus},
+        service::WorkerView,
     };
 
     #[test]
