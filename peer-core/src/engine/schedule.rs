@@ -49,17 +49,27 @@ impl Engine {
         };
         actor.phase = Phase::Idle;
         // Copies that a run before has made superfluous.
+        let mut superfluous = Vec::new();
         let mut next = None;
         while let Some((data, source)) = actor.inbox.pop_front() {
             self.held = self.held.saturating_sub(data.len());
             self.queued = self.queued.saturating_sub(1);
             if actor.has_run && data == actor.prev {
-                self.counters.count_drop(&DropReason::Duplicate);
+                superfluous.push(source);
                 continue;
             }
             next = Some((data, source));
             break;
         }
+        if !superfluous.is_empty() {
+            let (id, peer_id) = (actor.particle.id.clone(), actor.peer_id);
+            for source in superfluous {
+                self.drop_particle(id.clone(), peer_id, source, DropReason::Duplicate, now_ms);
+            }
+        }
+        let Some(actor) = self.actors.get_mut(&actor_id) else {
+            return;
+        };
         let results = std::mem::take(&mut actor.results);
         if next.is_none() && results.is_empty() {
             return;
