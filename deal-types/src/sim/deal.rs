@@ -139,12 +139,13 @@ impl Deal {
             DealStatus::Ended
         } else if self.max_paid != 0 && epoch > self.max_paid {
             DealStatus::InsufficientFunds
+        } else if !self.is_running() {
+            // Whatever its balance: nothing is paid from it.
+            DealStatus::NotEnoughWorkers
         } else if self.balance < self.reserve(deposited_epochs)? {
             DealStatus::SmallBalance
-        } else if self.is_running() {
-            DealStatus::Active
         } else {
-            DealStatus::NotEnoughWorkers
+            DealStatus::Active
         })
     }
 
@@ -493,7 +494,7 @@ impl Exec<'_> {
         self.only_deal_owner()?;
         let (address, sender) = (self.this, self.sender);
         let deal = self.current_deal()?;
-        require(deal.ended.is_none(), "Deal is not active")?;
+        require(deal.ended.is_none(), "Deal is ended")?;
         deal.balance = add(deal.balance, call.amount)?;
         let token = deal.terms.payment_token;
         self.update_max_paid()?;
