@@ -496,5 +496,9 @@ async fn proofs_are_handed_on_once() {
     }
     tokio::time::sleep(Duration::from_secs(90)).await;
     let proofs = host.receiver.proofs.lock().unwrap().clone();
-    assert_eq!(proofs, [(1, 1), (2, 1), (1, 2), (2, 2)]);
+    // How often it polls at its start does not matter: none is left out, none comes twice.
+    let rounds = proofs.len() as u64 / 2;
+    let expected: Vec<(u8, u64)> = (1..=rounds).flat_map(|n| [(1, n), (2, n)]).collect();
+    assert_eq!(proofs, expected);
+    assert!(rounds >= 2);
 }
