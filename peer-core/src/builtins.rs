@@ -19,6 +19,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     clock::Clock,
+    config::CompatMode,
     connectivity::Connectivity,
     host::{
         ArgumentError, Arguments, FunctionCall, FunctionHost, FunctionOutcome, typed_error_text,
@@ -124,7 +125,8 @@ impl Guard {
     }
 }
 
-/// Where the published peer deviates from what its functions promise.
+/// Where the published peer deviates from what its functions promise, in ways that scripts see
+/// (§3 and §14 of the peer description). By default nothing of it is imitated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compat {
     /// `op.sha256_string` puts the text itself where the digest belongs, as the published peer
@@ -133,6 +135,27 @@ pub struct Compat {
     /// `peer.get_contact` answers with a bare contact, or nothing, as the published peer does,
     /// instead of an option, as the published Aqua declaration says.
     pub bare_contact: bool,
+    /// `peer.is_connected` is true for every peer with known addresses, as the published peer has
+    /// it, instead of those with a connection and the peer itself.
+    pub known_is_connected: bool,
+}
+
+impl Compat {
+    /// Everything as the published peer does it.
+    pub const NOX: Self = Self {
+        unhashed_sha256_string: true,
+        bare_contact: true,
+        known_is_connected: true,
+    };
+}
+
+impl From<CompatMode> for Compat {
+    fn from(mode: CompatMode) -> Self {
+        match mode {
+            CompatMode::Aqua => Self::default(),
+            CompatMode::Nox => Self::NOX,
+        }
+    }
 }
 
 impl Builtins {

@@ -10,6 +10,12 @@
 //! assert_eq!(futures::executor::block_on(chain.deals()).unwrap().len(), 1);
 //! ```
 
+#[cfg(feature = "network")]
+mod heads;
+
+#[cfg(feature = "network")]
+pub(crate) use self::heads::blocks;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,6 +26,10 @@ use deal_types::{
     Address, Bytes32, PeerKey,
     peer_chain::{DealWorker, PeerChain, PeerChainError, PeerDeal, TxReceipt},
 };
+use futures::{Stream, channel::mpsc};
+
+/// Numbers of blocks that wait for a follower; one that is slower hears of the later ones.
+const WAITING: usize = 64;
 
 /// A chain that is what its owner says.
 #[derive(Debug, Default)]
@@ -35,6 +45,7 @@ struct State {
     registered: Vec<Registration>,
     receipts: BTreeMap<Bytes32, TxReceipt>,
     block: u64,
+    followers: Vec<mpsc::Sender<u64>>,
     outage: Option<String>,
 }
 
@@ -71,7 +82,21 @@ impl MemoryChain {
     pub fn mine(&self) -> u64 {
         let mut state = self.lock();
         state.block += 1;
-        state.block
+        let number = state.block;
+        state.followers.retain_mut(|follower| {
+            // Who is full hears of the next one.
+            !follower
+                .try_send(number)
+                .is_err_and(|error| error.is_disconnected())
+        });
+        number
+    }
+
+    /// The numbers of blocks as they are mined, from now on.
+    pub fn heads(&self) -> impl Stream<Item = u64> + Send + use<> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        self.lock().followers.push(sender);
+        receiver
     }
 
     /// Lets all questions fail for this reason, or be answered again.

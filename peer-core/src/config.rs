@@ -31,7 +31,7 @@ pub use self::{
     engine::{EngineLimits, VmLimits},
     layers::ConfigLayers,
     network::{KademliaConfig, NetworkConfig, NetworkName, ProtocolConfig},
-    peer::{BootstrapConfig, KeyFormat, KeyPairConfig, PeerConfig, TransportKind},
+    peer::{BootstrapConfig, CompatMode, KeyFormat, KeyPairConfig, PeerConfig, TransportKind},
     schema::{Ignored, Key, Kind, Setting},
     services::{ModuleConfig, ServiceConfig},
     system::{

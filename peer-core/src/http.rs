@@ -78,6 +78,9 @@ impl Http {
         let failed = |source| HttpError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        if config.tokio_metrics_enabled {
+            metrics.watch_runtime(tokio::runtime::Handle::current());
+        }
         let shared = Arc::new(Shared {
             peer: peer.clone(),
             metrics: config.metrics_enabled.then_some(metrics),

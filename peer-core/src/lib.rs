@@ -71,6 +71,8 @@ pub mod counters;
 pub mod deployment;
 pub mod engine;
 pub mod host;
+#[cfg(feature = "identify")]
+pub mod identify;
 pub mod proof;
 pub mod records;
 pub mod services;
@@ -91,5 +93,7 @@ pub mod http;
 pub mod metrics;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(feature = "otel")]
+pub mod otel;
 #[cfg(feature = "network")]
 pub mod peer;

@@ -10,6 +10,7 @@
 
 mod page;
 mod process;
+mod runtime;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,7 @@ use particle::PeerId;
 use prometheus_client::{
     collector::Collector, encoding::DescriptorEncoder, encoding::text, registry::Registry,
 };
+use tokio::runtime::Handle;
 
 use self::page::{Label, Page};
 use crate::{
@@ -63,6 +65,7 @@ pub struct Metrics {
 /// What is counted from events.
 struct Observed {
     peer: OnceLock<Peer>,
+    runtime: OnceLock<Handle>,
     /// By scope; nothing for those beyond the limit.
     scopes: RwLock<BTreeMap<Option<PeerId>, Arc<ScopeMetrics>>>,
     expired: ByKind,
@@ -100,6 +103,7 @@ impl Metrics {
     pub fn new() -> Self {
         let observed = Arc::new(Observed {
             peer: OnceLock::new(),
+            runtime: OnceLock::new(),
             scopes: RwLock::default(),
             expired: ByKind::default(),
             sent: ByKind::default(),
@@ -124,10 +128,24 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         let mut page = String::new();
-        if let Err(error) = text::encode(&mut page, &self.registry) {
+        if let Err(error) = self.write(&mut page) {
             tracing::error!("metrics cannot be written: {error}");
         }
         page
+    }
+
+    fn write(&self, page: &mut String) -> fmt::Result {
+        text::encode_registry(page, &self.registry)?;
+        if let Some(peer) = self.observed.peer.get() {
+            peer.network().recorder().write(page)?;
+        }
+        text::encode_eof(page)
+    }
+
+    /// The tokio runtime whose metrics are shown beside those of the peer; the first one stays.
+    pub fn watch_runtime(&self, runtime: Handle) {
+        // A second runtime is a mistake that harms nobody.
+        let _ = self.observed.runtime.set(runtime);
     }
 }
 
@@ -228,6 +246,9 @@ impl Collector for Observed {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(encoder);
         process::write(&mut page)?;
+        if let Some(handle) = self.runtime.get() {
+            runtime::write(&mut page, handle)?;
+        }
         let Some(peer) = self.peer.get() else {
             return Ok(());
         };
@@ -618,6 +639,7 @@ mod tests {
             "particle_executor_alive_actors 0",
             "nox_network_info{peer_id=",
             "health_check{check=\"vm_pool\"} 1",
+            "libp2p_swarm_new_listen_addr_total 2",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -17,6 +17,8 @@ mod error;
 mod handle;
 mod identity;
 mod particles;
+#[cfg(feature = "http")]
+mod recorder;
 mod table;
 mod transport;
 

@@ -37,7 +37,7 @@ mod key;
 
 pub use self::event::{Observer, PeerEvent, PeerEventKind};
 pub use self::health::HealthCheck;
-pub use self::key::{KeyFileError, load_key};
+pub use self::key::{KeyFileError, load_builtins_key, load_key};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,6 +93,13 @@ pub enum PeerError {
         /// What the runtime said.
         reason: String,
     },
+    /// There is no engine for services.
+    #[cfg(all(feature = "marine", not(feature = "wasmer")))]
+    #[error("services need an engine: this program has none, and none was given to the peer")]
+    NoEngine,
+    /// The builtins-management key cannot be read.
+    #[error("the configuration key `builtins_key_pair`: {0}")]
+    BuiltinsKey(#[from] KeyFileError),
     /// The management peer is not a peer id.
     #[error("the management peer id `{text}` is not a peer id: {source}")]
     ManagementPeer {
@@ -135,6 +142,8 @@ pub struct PeerBuilder {
     wasm: Option<marine_runtime::Engine>,
     #[cfg(feature = "marine")]
     chain: Option<Arc<dyn deal_types::peer_chain::PeerChain>>,
+    #[cfg(feature = "marine")]
+    heads: Option<futures::stream::BoxStream<'static, u64>>,
 }
 
 impl Peer {
@@ -153,6 +162,8 @@ impl Peer {
             wasm: None,
             #[cfg(feature = "marine")]
             chain: None,
+            #[cfg(feature = "marine")]
+            heads: None,
         }
     }
 
@@ -298,6 +309,16 @@ impl PeerBuilder {
         self
     }
 
+    /// Tells the peer of new blocks of the chain by their numbers, as whoever follows it hears of
+    /// them: spells that wait for blocks start at once, while without this the chain is asked every
+    /// few seconds. It is still asked now and then, so the stream may pause or end.
+    #[cfg(feature = "marine")]
+    #[must_use]
+    pub fn heads(mut self, heads: impl futures::Stream<Item = u64> + Send + 'static) -> Self {
+        self.heads = Some(futures::StreamExt::boxed(heads));
+        self
+    }
+
     /// Makes the peer a client: it sends particles to this relay only and does not listen.
     #[must_use]
     pub(crate) fn behind(mut self, relay: PeerId) -> Self {
@@ -328,6 +349,7 @@ impl PeerBuilder {
             clock: self.clock.clone(),
             store: store.clone(),
             chain: self.chain,
+            heads: self.heads,
         });
         #[cfg(feature = "marine")]
         let hosting = hosting.await?;
@@ -356,7 +378,8 @@ impl PeerBuilder {
         let guard = guard.with_services(hosting.services().clone());
         let builtins = Builtins::new(connectivity, self.clock.clone())
             .with_node_info(node.clone())
-            .with_guard(guard);
+            .with_guard(guard)
+            .with_compat(self.config.compat.into());
         let host = self
             .functions
             .into_iter()
@@ -404,16 +427,19 @@ impl PeerBuilder {
     }
 
     fn managers(&self) -> Result<Vec<PeerId>, PeerError> {
-        self.config
-            .management_peer_id
-            .iter()
-            .map(|text| {
-                text.parse().map_err(|source| PeerError::ManagementPeer {
-                    text: text.clone(),
-                    source,
-                })
-            })
-            .collect()
+        let mut managers = Vec::new();
+        if let Some(text) = &self.config.management_peer_id {
+            let peer = text.parse().map_err(|source| PeerError::ManagementPeer {
+                text: text.clone(),
+                source,
+            })?;
+            managers.push(peer);
+        }
+        if let Some(settings) = &self.config.builtins_key_pair {
+            let key = load_builtins_key(settings, self.config.data_dir.as_deref())?;
+            managers.push(key.peer_id());
+        }
+        Ok(managers)
     }
 }
 

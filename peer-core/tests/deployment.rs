@@ -8,8 +8,8 @@ use std::{net::Ipv4Addr, path::Path, time::Duration};
 use particle::KeyPair;
 use peer_core::{
     client::{CallError, Client, Request},
-    config::PeerConfig,
-    peer::Peer,
+    config::{KeyPairConfig, PeerConfig},
+    peer::{Peer, load_builtins_key},
 };
 use serde_json::{Value, json};
 
@@ -51,6 +51,7 @@ const GREET: &str = r#"
 
 async fn start(folder: &Path, manager: &KeyPair) -> Peer {
     let config = PeerConfig {
+        builtins_key_pair: Some(KeyPairConfig::default()),
         listen_ip: Ipv4Addr::LOCALHOST.into(),
         tcp_port: 0,
         websocket_port: 0,
@@ -94,6 +95,16 @@ async fn a_service_outlives_the_process() {
     let id = ask(&peer, manager(), DEPLOY).await.unwrap();
     assert_eq!(id.as_str().unwrap().len(), 36, "{id}");
     let greeting = ask(&peer, stranger(), GREET).await.unwrap();
+    // The key beside the peer's own administrates as well: the name moves to its service.
+    let file = folder.path().join("builtins_secret_key.ed25519");
+    let second = KeyPairConfig {
+        path: Some(file),
+        generate_on_absence: false,
+        ..KeyPairConfig::default()
+    };
+    let second = load_builtins_key(&second, None).unwrap();
+    let other = ask(&peer, second, DEPLOY).await.unwrap();
+    assert_ne!(other, id);
     peer.stop().await;
     drop(peer);
 

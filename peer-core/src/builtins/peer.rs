@@ -24,8 +24,12 @@ pub(super) async fn call(
         "identify" => value(&builtins.node),
         "is_connected" => {
             let peer = peer_id(&mut arguments)?;
-            let connected =
-                peer == call.host_id || builtins.connectivity.is_connected(&peer.to_string()).await;
+            let text = peer.to_string();
+            let connected = if builtins.compat.known_is_connected {
+                peer != call.host_id && builtins.connectivity.get_contact(&text).await.is_some()
+            } else {
+                peer == call.host_id || builtins.connectivity.is_connected(&text).await
+            };
             value(&connected)
         }
         "connect" => {
@@ -185,6 +189,16 @@ mod tests {
         let contact = json!({"peer_id": known().to_string(), "addresses": ["/memory/1"]});
         assert_eq!(ask(known()), Ok(contact));
         assert_eq!(ask(stranger()), Ok(json!("")));
+    }
+
+    #[test]
+    fn connections_as_the_published_peer_has_them() {
+        let host = KeyPair::from_seed(&[2; 32]).peer_id();
+        let builtins = builtins(known()).with_compat(Compat::NOX);
+        for (peer, connected) in [(known(), true), (stranger(), false), (host, false)] {
+            let answer = ask_of(&builtins, "peer.is_connected", &[json!(peer.to_string())]);
+            assert_eq!(answer, Ok(json!(connected)), "{peer}");
+        }
     }
 
     #[test]

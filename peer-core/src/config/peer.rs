@@ -21,6 +21,10 @@ settings! {
         pub root_key_pair: KeyPairConfig = KeyPairConfig::default(),
         /// Base58 id of the peer that may administrate this one; nobody when absent.
         pub management_peer_id: Option<String> = None,
+        /// A second key that may administrate this peer, for programs on its machine; none when the
+        /// table is absent. Its file is `builtins_secret_key.ed25519` in `data_dir` when none is
+        /// named.
+        pub builtins_key_pair: Option<KeyPairConfig> = None,
         /// Address to listen on, for TCP, WebSocket and HTTP.
         pub listen_ip: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         /// Port of plain TCP; 0 is any.
@@ -50,6 +54,12 @@ settings! {
         pub bootstrap_frequency: usize = 3,
         /// Whether private and loopback addresses of other peers are kept.
         pub allow_local_addresses: bool = false,
+        /// How functions answer where the published peer deviates from the published declarations
+        /// of Aqua. `aqua` follows the declarations: `op.sha256_string` hashes,
+        /// `peer.get_contact` gives an option, `peer.is_connected` is about connections. `nox` does
+        /// as the published peer: the text stands where its hash belongs, a contact is bare or an
+        /// empty text, every known peer counts as connected.
+        pub compat: CompatMode = CompatMode::default(),
         /// The network: `dar`, `stage`, `kras` or a custom id.
         pub network: NetworkName = NetworkName::default(),
         /// The transport; `Memory`, for tests of the published peer, is not offered.
@@ -108,13 +118,11 @@ settings! {
         pub cpus_range: Option<String> = None,
         /// How many of those cores, from the first on, are kept for the peer itself.
         pub system_cpu_count: usize = 1,
-        /// The host's own functions need no particle.
-        pub builtins_key_pair: Ignored = Ignored,
         /// Memory of services is read when `/metrics` is.
         pub metrics_timer_resolution: Ignored = Ignored,
-        /// Metrics of the runtime are not offered.
-        pub tokio_metrics_enabled: Ignored = Ignored,
-        /// As `tokio_metrics_enabled`.
+        /// Whether `/metrics` has `tokio_*`: threads and tasks of the runtime.
+        pub tokio_metrics_enabled: bool = false,
+        /// The runtime that this program is built with does not measure single polls.
         pub tokio_metrics_poll_histogram_enabled: Ignored = Ignored,
         /// Has no effect in the published peer either.
         pub root_weights: Ignored = Ignored,
@@ -157,7 +165,8 @@ settings! {
         pub chain_listener_config: Ignored = Ignored,
         /// Virtual machines are not offered.
         pub vm: Ignored = Ignored,
-        /// Traces are not exported; logs are set by `--log`.
+        /// This program exports no traces; those that embed the peer do with the feature `otel`. Logs
+        /// are set by `--log`.
         pub tracing: Ignored = Ignored,
         /// There is no banner.
         pub no_banner: Ignored = Ignored,
@@ -200,6 +209,9 @@ impl PeerConfig {
     pub fn to_public_toml(&self) -> Result<String, ConfigError> {
         let mut public = self.clone();
         public.root_key_pair.value = None;
+        if let Some(key) = &mut public.builtins_key_pair {
+            key.value = None;
+        }
         // Their values may be anything, passwords included.
         let hidden = || "…".to_owned();
         public
@@ -311,6 +323,18 @@ pub enum KeyFormat {
     Secp256k1,
 }
 
+/// Whom functions follow where the published peer and the published declarations differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CompatMode {
+    /// The declarations of Aqua, which compiled scripts are typed by.
+    #[default]
+    Aqua,
+    /// The published peer, with its defects.
+    Nox,
+}
+
 /// Transports that a configuration may ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -379,6 +403,7 @@ mod tests {
         let config = PeerConfig::from_toml(
             r#"
             root_key_pair.value = "geheim"
+            builtins_key_pair.value = "geheim"
             services_envs = { TOKEN = "geheim" }
             [[services]]
             name = "s"
@@ -434,6 +459,7 @@ mod tests {
             ("network = 'main'", "`main` is not a network"),
             ("[[services]]\nname = 'x'", "modules"),
             ("transport = 'Memory'", "Network"),
+            ("compat = 'rust'", "`aqua`"),
             ("[services]\nwasm_back = 1", "wasm_backend"),
         ] {
             let error = PeerConfig::from_toml(text).unwrap_err().to_string();

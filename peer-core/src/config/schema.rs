@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 
-use super::{ByteSize, HumanDuration, KeyFormat, NetworkName};
+use super::{ByteSize, CompatMode, HumanDuration, KeyFormat, NetworkName};
 
 /// What a value of a key may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,7 @@ kinds! {
     HumanDuration => Kind::Text("duration");
     ByteSize => Kind::Text("size");
     NetworkName => Kind::Text("`dar`, `stage`, `kras`, 64 hexadecimal digits, or a table with these as `custom`");
+    CompatMode => Kind::Text("`aqua` or `nox`");
     KeyFormat => Kind::Text("`ed25519` or `secp256k1`");
     Ignored => Kind::Ignored;
 }

@@ -1,3 +1,5 @@
+mod upgrade;
+
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -36,14 +38,14 @@ struct Host {
 
 struct Disk {
     folder: tempfile::TempDir,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
 }
 
 impl Disk {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            store: Arc::default(),
+            store: Arc::new(MemoryStore::default()),
         }
     }
 
@@ -198,6 +200,32 @@ fn strangers_deploy_nothing() {
 }
 
 #[test]
+fn only_owners_and_managers_remove() {
+    let disk = Disk::new();
+    let host = disk.host();
+    let stranger = KeyPair::from_seed(&[1; 32]).peer_id();
+    let id = host.deploy("greeting", GREETING);
+    host.manage("srv.add_alias", &[json!("hello"), json!(id)]);
+    for name in [json!(id), json!("hello")] {
+        let refused = host.ask(stranger, "srv.remove", std::slice::from_ref(&name));
+        assert!(refused.is_err(), "{refused:?}");
+        let spell = host.ask(stranger, "spell.remove", &[name]).unwrap_err();
+        assert!(
+            spell.contains("spell") && !spell.contains("panicked"),
+            "{spell}"
+        );
+    }
+    assert!(
+        host.ask(stranger, "hello.greeting", &[json!("Bob")])
+            .is_ok()
+    );
+    // The host is not its owner, but it is its scope.
+    host.ask(host_key().peer_id(), "srv.remove", &[json!("hello")])
+        .unwrap();
+    assert_eq!(host.manage("srv.list", &[]), json!([]));
+}
+
+#[test]
 fn names_are_of_one_service() {
     let disk = Disk::new();
     let host = disk.host();
@@ -316,6 +344,46 @@ fn configurations_of_modules() {
     host.manage("dist.add_module", &[bytes, config]);
 }
 
+/// Names of blueprints and modules are keys or checked identifiers: none is a path to a file.
+#[test]
+fn identifiers_that_are_paths_find_nothing() {
+    let disk = Disk::new();
+    let host = disk.host();
+    host.deploy("greeting", GREETING);
+    fs::write(disk.folder.path().join("secret"), "secret").unwrap();
+    let modules = fs::read_dir(disk.folder.path().join("modules"));
+    let known = modules.unwrap().flatten().next().unwrap().file_name();
+    for path in [
+        "../secret",
+        "/etc/passwd",
+        "..",
+        "",
+        "a\0b",
+        &format!("./{}", known.to_string_lossy()),
+        &known.to_string_lossy(),
+    ] {
+        for name in [
+            "dist.get_module_interface",
+            "dist.get_blueprint",
+            "srv.create",
+            "srv.info",
+            "srv.get_interface",
+        ] {
+            let answer = host.ask(manager(), name, &[json!(path)]);
+            assert!(answer.is_err(), "{name}({path}): {answer:?}");
+        }
+        let link = json!({ "dependencies": [{ "/": path }], "name": "b" }).to_string();
+        let answer = host.ask(manager(), "dist.add_blueprint", &[json!(link)]);
+        assert!(answer.is_err(), "{path}: {answer:?}");
+    }
+    // The name of a blueprint is a text that names no file.
+    let module = host.manage("dist.list_modules", &[])[0]["hash"].clone();
+    let text = host.manage("dist.make_blueprint", &[json!("../../x"), json!([module])]);
+    let id = host.manage("dist.add_blueprint", &[text]);
+    host.manage("srv.create", &[id]);
+    assert!(!disk.folder.path().join("../../x").exists());
+}
+
 #[test]
 fn services_share_the_vault_of_a_particle() {
     let disk = Disk::new();
@@ -416,6 +484,58 @@ fn calls_and_memory_are_counted() {
     assert_eq!(memory[0]["name"], "greeting");
     assert!(memory[0]["memory_size_bytes"].as_u64().unwrap() >= 65_536);
     assert_eq!(memory[0]["max_memory_size_bytes"], 64 << 20);
+}
+
+/// In the scope of a worker its own key signs, for nobody but itself.
+#[test]
+fn a_worker_signs_with_its_own_key() {
+    use particle::{Signer as _, Verifier as _};
+    let disk = Disk::new();
+    let host = disk.host();
+    let worker = host.manage("worker.create", &[json!("deal"), json!([])]);
+    let worker: PeerId = worker.as_str().unwrap().parse().unwrap();
+    let own = host_key().peer_id();
+    let data = json!([1, 2, 3]);
+    let sign = |user: PeerId, scope: PeerId, origin: PeerId| {
+        let mut call = by(user, call("sig", "sign", std::slice::from_ref(&data)));
+        call.peer_id = scope;
+        call.tetraplets = vec![vec![OwnedTetraplet {
+            peer_pk: origin.to_string(),
+            service_id: "registry".to_owned(),
+            function_name: "get_record_metadata_bytes".to_owned(),
+            lens: String::new(),
+        }]];
+        host.answer(&call)
+    };
+    let verify = |scope: PeerId, signature: &Value| {
+        let arguments = [signature.clone(), data.clone()];
+        let mut call = by(manager(), call("sig", "verify", &arguments));
+        call.peer_id = scope;
+        host.answer(&call)
+    };
+    // The registry of the host counts for its workers.
+    for origin in [own, worker] {
+        let signed = sign(worker, worker, origin).unwrap();
+        assert_eq!(
+            (&signed["success"], &signed["error"]),
+            (&json!(true), &json!([]))
+        );
+        let signature = &signed["signature"][0];
+        assert_eq!(verify(worker, signature), Ok(json!(true)));
+        assert_eq!(verify(own, signature), Ok(json!(false)));
+        let bytes: Vec<u8> = serde_json::from_value(signature.clone()).unwrap();
+        let key = host.deployment.workers().key(worker).unwrap();
+        key.public_key().verify(&[1, 2, 3], &bytes).unwrap();
+    }
+    let mut named = by(manager(), call("sig", "get_peer_id", &[]));
+    named.peer_id = worker;
+    assert_eq!(host.answer(&named), Ok(json!(worker.to_string())));
+    for (user, scope) in [(manager(), worker), (own, worker), (worker, own)] {
+        let refused = format!("peer '{user}' is not allowed to sign data on '{scope}'");
+        assert_eq!(sign(user, scope, own), Err(refused));
+    }
+    // Managers sign on the host only.
+    assert_eq!(sign(manager(), own, own).unwrap()["success"], true);
 }
 
 #[test]

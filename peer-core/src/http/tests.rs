@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use particle::KeyPair;
 use tokio::{
@@ -7,6 +7,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::client::{Client, Request};
 
 async fn served(change: impl FnOnce(&mut PeerConfig)) -> (Peer, Http) {
     let mut config = PeerConfig {
@@ -45,6 +46,22 @@ fn status(answer: &str) -> &str {
 
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
+}
+
+#[tokio::test]
+async fn the_runtime_is_shown_on_demand() {
+    for shown in [false, true] {
+        let (peer, http) = served(|config| config.tokio_metrics_enabled = shown).await;
+        let answer = ask(&http, "GET /metrics").await;
+        for name in [
+            "tokio_workers_count 1",
+            "tokio_worker_park_count_total{worker=\"0\"}",
+        ] {
+            assert_eq!(body(&answer).contains(name), shown, "{name}");
+        }
+        assert!(body(&answer).ends_with("# EOF\n"));
+        peer.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -119,4 +136,46 @@ async fn a_bootstrap_node_that_is_missing_makes_the_peer_half_well() {
     };
     assert_eq!(health(&[failed]).status, 503);
     assert_eq!(health(&[]).status, 200);
+}
+
+/// Names that strangers invent become no series: after many there are those that were there after
+/// the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_do_not_grow_with_what_strangers_send() {
+    let (peer, http) = served(|_| {}).await;
+    let relay = peer.network().listen_addresses()[0].clone();
+    let mut seen = BTreeSet::new();
+    for round in 0..3_u8 {
+        for number in 0..10_u8 {
+            let key = KeyPair::from_seed(&[100 + 10 * round + number; 32]);
+            let client = Client::connect(key, &relay).await.unwrap();
+            let script = format!(
+                r#"(seq
+                    (call %init_peer_id% ("getDataSrv" "-relay-") [] relay)
+                    (xor
+                        (call relay ("service-{round}-{number}" "f{number}") [])
+                        (call %init_peer_id% ("callbackSrv" "response") ["no"])))"#
+            );
+            assert_eq!(client.call(Request::new(&script)).await.unwrap(), "no");
+            client.stop().await;
+        }
+        let answer = ask(&http, "GET /metrics").await;
+        let series: BTreeSet<String> = body(&answer)
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect();
+        assert!(series.len() > 100, "{}", series.len());
+        let invented = |line: &String| line.contains("service-") || line.contains("\"f");
+        assert!(!series.iter().any(invented));
+        match round {
+            0 => seen = series,
+            // Connections can end in a few ways, each with a series of its own.
+            _ => {
+                let new: Vec<&String> = series.difference(&seen).collect();
+                assert!(new.len() < 30, "{new:?}");
+            }
+        }
+    }
+    peer.stop().await;
 }

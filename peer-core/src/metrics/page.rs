@@ -43,6 +43,21 @@ impl<'a> Page<'a> {
         metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)
     }
 
+    pub(super) fn many_seconds<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Label<'l>, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.metric(name, help, MetricType::Counter)?;
+        for (label, value) in values {
+            let labels = [label];
+            let mut series = metric.encode_family(&labels)?;
+            series.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut metric = self.metric(name, help, MetricType::Gauge)?;
         metric.encode_gauge(&value)

@@ -3,12 +3,14 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use deal_types::peer_chain::PeerChain;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use particle::{KeyPair, Particle, PeerId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
@@ -16,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::PeerError;
 use super::core::Core;
 use crate::builtins::Guard;
+use crate::chain::blocks;
 use crate::clock::Clock;
 use crate::config::PeerConfig;
 use crate::deployment::{Deployment, DeploymentConfig, DeploymentParts};
@@ -28,9 +31,6 @@ use crate::store::Store;
 use crate::system;
 use crate::workers::{CoresConfig, ScopeControl, Topology, Worker};
 
-/// How often the chain is asked for its newest block.
-const BLOCK_POLL: Duration = Duration::from_secs(5);
-
 /// What services need of a peer that does not run yet.
 pub(super) struct Parts {
     pub(super) key: Arc<KeyPair>,
@@ -40,6 +40,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) chain: Option<Arc<dyn PeerChain>>,
+    pub(super) heads: Option<BoxStream<'static, u64>>,
 }
 
 /// The services of a peer, and where it has a folder, what others deploy.
@@ -47,6 +48,8 @@ pub(super) struct Hosting {
     services: Arc<Services>,
     deployment: Option<Deployment>,
     chain: Option<Arc<dyn PeerChain>>,
+    /// Taken when spells are started.
+    heads: Mutex<Option<BoxStream<'static, u64>>>,
     clock: Arc<dyn Clock>,
     spells: Option<AbortHandle>,
 }
@@ -64,6 +67,7 @@ impl Hosting {
             clock,
             store,
             chain,
+            heads,
         } = parts;
         let services = Services::new(blocking.clone(), clock.clone())
             .with_history(config.max_builtin_metrics_storage_size);
@@ -71,19 +75,17 @@ impl Hosting {
             services: Arc::new(services),
             deployment: None,
             chain: chain.clone(),
+            heads: Mutex::new(heads),
             clock: clock.clone(),
             spells: None,
         };
         if config.services.is_empty() && config.data_dir.is_none() {
             return Ok(hosting);
         }
-        let engine = engine.unwrap_or_else(|| {
-            let engine = marine_runtime::Engine::wasmer();
-            match &config.data_dir {
-                Some(folder) => engine.with_cache_folder(folder.join("code")),
-                None => engine,
-            }
-        });
+        let engine = match engine {
+            Some(engine) => engine,
+            None => own_engine(config.data_dir.as_deref())?,
+        };
         let marine = Marine::new(engine, key.clone());
         let settings = config.data_dir.as_deref();
         let settings = settings
@@ -146,13 +148,16 @@ impl Hosting {
         core: &Arc<Core>,
         config: &PeerConfig,
     ) -> Result<Arc<Self>, PeerError> {
-        let Some(deployment) = &self.deployment else {
+        let Some(deployment) = self.deployment.clone() else {
             return Ok(Arc::new(self));
         };
         // Connections are seen from here on.
-        let happenings = happenings(core.network(), self.chain.clone(), self.clock.clone());
+        let heads = self.heads.get_mut();
+        let heads = heads.unwrap_or_else(PoisonError::into_inner).take();
+        let blocks = blocks(self.chain.clone(), heads, self.clock.clone());
+        let happenings = happenings(core.network(), blocks);
         deployment.attach(Arc::new(Control(Arc::downgrade(core))));
-        if let Err(error) = system::deploy(deployment, &config.system_services).await {
+        if let Err(error) = system::deploy(&deployment, &config.system_services).await {
             core.stop().await;
             return Err(error.into());
         }
@@ -182,6 +187,21 @@ impl Hosting {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+}
+
+/// The engine of a peer that was given none; its machine code is kept in the folder.
+#[cfg(feature = "wasmer")]
+fn own_engine(folder: Option<&Path>) -> Result<marine_runtime::Engine, PeerError> {
+    let engine = marine_runtime::Engine::wasmer();
+    Ok(match folder {
+        Some(folder) => engine.with_cache_folder(folder.join("code")),
+        None => engine,
+    })
+}
+
+#[cfg(not(feature = "wasmer"))]
+fn own_engine(_folder: Option<&Path>) -> Result<marine_runtime::Engine, PeerError> {
+    Err(PeerError::NoEngine)
 }
 
 fn settings_of(config: &PeerConfig, folder: &Path) -> Result<DeploymentConfig, PeerError> {
@@ -243,8 +263,7 @@ impl ScopeControl for Control {
 /// Connections of the network and blocks of the chain.
 fn happenings(
     network: &Network,
-    chain: Option<Arc<dyn PeerChain>>,
-    clock: Arc<dyn Clock>,
+    blocks: impl Stream<Item = u64> + Send + 'static,
 ) -> impl Stream<Item = Happening> + Send + 'static {
     let connections = stream::unfold(network.events(), |mut events| async {
         loop {
@@ -260,23 +279,5 @@ fn happenings(
             return Some((happening, events));
         }
     });
-    let blocks = stream::iter(chain).flat_map(move |chain| {
-        let clock = clock.clone();
-        stream::unfold(None, move |last: Option<u64>| {
-            let (chain, clock) = (chain.clone(), clock.clone());
-            async move {
-                loop {
-                    match chain.block_number().await {
-                        Ok(number) if last.is_none_or(|last| number > last) => {
-                            return Some((Happening::Block(number), Some(number)));
-                        }
-                        Ok(_) => {}
-                        Err(error) => tracing::debug!(%error, "no new block"),
-                    }
-                    clock.sleep(BLOCK_POLL).await;
-                }
-            }
-        })
-    });
-    stream::select(connections, blocks)
+    stream::select(connections, blocks.map(Happening::Block))
 }

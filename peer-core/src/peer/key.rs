@@ -12,6 +12,8 @@ use crate::config::{KeyFormat, KeyPairConfig};
 
 /// The file below the data directory that holds the key when the configuration names no other.
 const DEFAULT_FILE: &str = "secret_key.ed25519";
+/// The same for the key of the second administrator.
+const BUILTINS_FILE: &str = "builtins_secret_key.ed25519";
 
 /// Why there is no key.
 #[derive(Debug, Error)]
@@ -66,13 +68,33 @@ pub enum KeyFileError {
 /// # Errors
 /// The file is missing, cannot be read, is readable by others, or holds no key.
 pub fn load_key(config: &KeyPairConfig, data_dir: Option<&Path>) -> Result<KeyPair, KeyFileError> {
+    load(config, data_dir, DEFAULT_FILE)
+}
+
+/// The builtins-management key that a configuration describes, as [`load_key`] does: whoever has it
+/// may administrate the peer (§2.10 of the peer description).
+///
+/// # Errors
+/// As [`load_key`].
+pub fn load_builtins_key(
+    config: &KeyPairConfig,
+    data_dir: Option<&Path>,
+) -> Result<KeyPair, KeyFileError> {
+    load(config, data_dir, BUILTINS_FILE)
+}
+
+fn load(
+    config: &KeyPairConfig,
+    data_dir: Option<&Path>,
+    file: &str,
+) -> Result<KeyPair, KeyFileError> {
     if let Some(text) = &config.value {
         return key(config.format, &decode(text)?);
     }
     let path = config
         .path
         .clone()
-        .or_else(|| data_dir.map(|dir| dir.join(DEFAULT_FILE)));
+        .or_else(|| data_dir.map(|dir| dir.join(file)));
     let Some(path) = path else {
         return key(config.format, &random_secret()?);
     };

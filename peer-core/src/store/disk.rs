@@ -103,6 +103,28 @@ impl DiskStore {
     }
 }
 
+/// What tests do with files that nobody has open.
+#[cfg(test)]
+impl DiskStore {
+    /// The version that a file says it has.
+    pub(crate) fn version_of(path: &Path) -> Option<u32> {
+        let database = Database::open(path).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let facts = transaction.open_table(FACTS).ok()?;
+        let version = facts.get(VERSION_KEY).unwrap();
+        version.map(|version| version.value())
+    }
+
+    /// Makes a file what it was before stores had versions.
+    pub(crate) fn forget_version(path: &Path) {
+        let mut database = Database::open(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.delete_table(FACTS).unwrap();
+        transaction.commit().unwrap();
+        database.compact().unwrap();
+    }
+}
+
 impl fmt::Debug for DiskStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("DiskStore")
@@ -143,14 +165,6 @@ fn read_error(table: Table, error: redb::Error) -> StoreError {
 mod tests {
     use super::*;
 
-    fn version(path: &Path) -> Option<u32> {
-        let database = Database::open(path).unwrap();
-        let transaction = database.begin_read().unwrap();
-        let facts = transaction.open_table(FACTS).unwrap();
-        let version = facts.get(VERSION_KEY).unwrap();
-        version.map(|version| version.value())
-    }
-
     #[test]
     fn a_store_without_a_version_is_brought_up_to_date() {
         let folder = tempfile::tempdir().unwrap();
@@ -171,7 +185,7 @@ mod tests {
         assert_eq!(alias.as_deref(), Some(&b"id"[..]));
         assert!(store.scan(Table::Spells, b"").unwrap().is_empty());
         drop(store);
-        assert_eq!(version(&path), Some(VERSION));
+        assert_eq!(DiskStore::version_of(&path), Some(VERSION));
     }
 
     #[test]
@@ -193,6 +207,6 @@ mod tests {
             error.contains("version 2") && error.contains("store.redb"),
             "{error}"
         );
-        assert_eq!(version(&path), Some(newer));
+        assert_eq!(DiskStore::version_of(&path), Some(newer));
     }
 }
