@@ -1,4 +1,4 @@
-//! Addresses: which may be believed, which can be printed, how a refusal is described.
+//! Addresses: which can be printed, how a refusal is described.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,17 +27,6 @@ pub(crate) fn without_peer(mut address: Multiaddr) -> Multiaddr {
 pub(crate) fn with_peer(address: Multiaddr, peer: PeerId) -> Multiaddr {
     match address.with_p2p(peer) {
         Ok(address) | Err(address) => address,
-    }
-}
-
-/// Whether an advertised address may be stored although only public addresses are wanted:
-/// names and everything that is no address of a machine pass, local and reserved ones do not.
-pub(crate) fn is_global(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => is_global_ipv4(ip),
-        Some(Protocol::Ip6(ip)) => is_global_ipv6(ip),
-        Some(Protocol::Memory(_)) | None => false,
-        Some(_) => true,
     }
 }
 
@@ -109,86 +98,12 @@ pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
     current.to_string()
 }
 
-fn is_global_ipv4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, d] = ip.octets();
-    let shared = a == 100 && (64..128).contains(&b);
-    let benchmarking = a == 198 && (18..20).contains(&b);
-    let protocol_assignments = a == 192 && b == 0 && c == 0 && d != 9 && d != 10;
-    let reserved = a >= 240;
-    let this_network = a == 0;
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || shared
-        || benchmarking
-        || protocol_assignments
-        || reserved
-        || this_network)
-}
-
-fn is_global_ipv6(ip: Ipv6Addr) -> bool {
-    if let Some(ip) = ip.to_ipv4_mapped() {
-        return is_global_ipv4(ip);
-    }
-    let [first, second, ..] = ip.segments();
-    let unique_local = first & 0xfe00 == 0xfc00;
-    let link_local = first & 0xffc0 == 0xfe80;
-    let documentation = first == 0x2001 && second == 0x0db8 || first & 0xfff0 == 0x3ff0;
-    let discard_only = first == 0x0100;
-    let translation = first == 0x0064 && second == 0xff9b;
-    let protocol_assignments = first == 0x2001 && second < 0x0200;
-    !(ip.is_loopback()
-        || ip.is_unspecified()
-        || ip.is_multicast()
-        || unique_local
-        || link_local
-        || documentation
-        || discard_only
-        || translation
-        || protocol_assignments)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn address(text: &str) -> Multiaddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn local_and_reserved_addresses_are_not_global() {
-        for text in [
-            "/ip4/127.0.0.1/tcp/1",
-            "/ip4/10.1.2.3/tcp/1",
-            "/ip4/172.16.0.1/tcp/1",
-            "/ip4/192.168.1.1/tcp/1",
-            "/ip4/169.254.1.1/tcp/1",
-            "/ip4/100.64.0.1/tcp/1",
-            "/ip4/198.18.0.1/tcp/1",
-            "/ip4/192.0.0.1/tcp/1",
-            "/ip4/203.0.113.7/tcp/1",
-            "/ip4/240.0.0.1/tcp/1",
-            "/ip4/255.255.255.255/tcp/1",
-            "/ip4/0.0.0.0/tcp/1",
-            "/ip6/::1/tcp/1",
-            "/ip6/fe80::1/tcp/1",
-            "/ip6/fc00::1/tcp/1",
-            "/ip6/2001:db8::1/tcp/1",
-            "/ip6/::ffff:10.0.0.1/tcp/1",
-            "/memory/7",
-        ] {
-            assert!(!is_global(&address(text)), "{text}");
-        }
-        for text in [
-            "/ip4/1.1.1.1/tcp/1",
-            "/ip4/192.0.0.9/tcp/1",
-            "/ip6/2606:4700::1111/tcp/1",
-            "/dns4/example.org/tcp/1/wss",
-        ] {
-            assert!(is_global(&address(text)), "{text}");
-        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The task that polls the swarm: listeners, dials, identify and Kademlia. Particles do not pass
 //! through it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -18,22 +18,25 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, connection_limits, identi
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::address::{
-    describe, is_global, peer_of, root, socket_of, spell_out_loopback, with_peer, with_port,
+    describe, peer_of, root, socket_of, spell_out_loopback, with_peer, with_port,
 };
 use super::counters::NetworkCounters;
 use super::discovery::{Answer, Discovery, DiscoveryLimits};
 use super::handle::{Role, parse};
 use super::identity::from_libp2p;
 use super::particles::{self, Limits, PARTICLE_PROTOCOL, Shared};
+#[cfg(feature = "http")]
+use super::recorder::Recorder;
 use super::table::PeerTable;
 use super::transport::transport;
 use super::{Incoming, KademliaError, NetworkError, NetworkEvent};
 use crate::config::NetworkConfig;
+use crate::identify::{Rules, is_global};
 
 /// Commands that wait for the swarm.
 const COMMANDS: usize = 256;
-/// Addresses of one identify message that are believed.
-const MAX_ADVERTISED: usize = 16;
+/// Local addresses that the owner of this peer named and that are kept for that.
+const MAX_NAMED: usize = 1024;
 /// Memory for inbound frames that are still arriving, of all connections together.
 const INBOUND_MEMORY: usize = 512 * 1024 * 1024;
 /// How long closing all connections may take.
@@ -96,11 +99,16 @@ pub(crate) struct Driver {
     events: broadcast::Sender<NetworkEvent>,
     table: Arc<PeerTable>,
     counters: Arc<NetworkCounters>,
-    kademlia_protocol: StreamProtocol,
-    allow_local_addresses: bool,
+    rules: Rules,
+    /// Local addresses that are kept all the same: this peer was told of them by its owner.
+    named: HashSet<Multiaddr>,
+    /// Connected peers that are not part of this Kademlia network.
+    outsiders: HashSet<PeerId>,
     discovery: Discovery,
     dials: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
     connects: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+    #[cfg(feature = "http")]
+    recorder: Arc<Recorder>,
 }
 
 impl Driver {
@@ -116,6 +124,10 @@ impl Driver {
         events: broadcast::Sender<NetworkEvent>,
     ) -> Result<(Self, mpsc::Sender<Command>, Vec<Multiaddr>), NetworkError> {
         let name = config.network.kademlia_protocol();
+        let rules = Rules {
+            kademlia_protocol: name.clone(),
+            allow_local_addresses: config.allow_local_addresses,
+        };
         let kademlia_protocol = StreamProtocol::try_from_owned(name.clone()).map_err(|error| {
             NetworkError::Protocol {
                 name,
@@ -152,7 +164,7 @@ impl Driver {
                     .with_timeout(PING_TIMEOUT),
             ),
             kademlia: (role == Role::Host)
-                .then(|| kademlia(peer, kademlia_protocol.clone(), config))
+                .then(|| kademlia(peer, kademlia_protocol, config))
                 .into(),
             particles: particles::Behaviour::new(shared, table.clone()),
         };
@@ -178,8 +190,9 @@ impl Driver {
             events,
             table,
             counters,
-            kademlia_protocol,
-            allow_local_addresses: config.allow_local_addresses,
+            rules,
+            named: HashSet::new(),
+            outsiders: HashSet::new(),
             discovery: Discovery::new(DiscoveryLimits {
                 patience: config.kademlia.query_timeout.0 * 2,
                 fail_threshold: config.kademlia.peer_fail_threshold.max(1),
@@ -187,12 +200,20 @@ impl Driver {
             }),
             dials: HashMap::new(),
             connects: HashMap::new(),
+            #[cfg(feature = "http")]
+            recorder: Arc::default(),
         };
         let mut listen = Vec::new();
         for text in &config.listen {
             listen.push(with_peer(driver.listen(&parse(text)?).await?, peer));
         }
         Ok((driver, sender, listen))
+    }
+
+    /// What libp2p counts about itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn recorder(&self) -> Arc<Recorder> {
+        self.recorder.clone()
     }
 
     /// Runs until it is told to shut down or every handle is gone.
@@ -275,7 +296,14 @@ impl Driver {
             Command::Disconnect { peer, reply } => {
                 let _ = reply.send(self.swarm.disconnect_peer_id(peer).is_ok());
             }
-            Command::AddContact { peer, addresses } => self.add_contact(peer, addresses),
+            Command::AddContact { peer, addresses } => {
+                for address in &addresses {
+                    if !is_global(address) && self.named.len() < MAX_NAMED {
+                        self.named.insert(with_peer(address.clone(), peer));
+                    }
+                }
+                self.add_contact(peer, addresses);
+            }
             Command::Discover { peer, reply } => self.discover(peer, reply),
             Command::Neighborhood { key, count, reply } => {
                 let _ = reply.send(self.neighborhood(key, count));
@@ -347,6 +375,9 @@ impl Driver {
     }
 
     fn add_contact(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.outsiders.contains(&peer) {
+            return;
+        }
         if let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() {
             for address in addresses {
                 kademlia.add_address(&peer, address);
@@ -390,6 +421,8 @@ impl Driver {
     }
 
     fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        #[cfg(feature = "http")]
+        self.recorder.swarm(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished {
@@ -441,31 +474,34 @@ impl Driver {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identify(peer_id, info);
             }
-            BehaviourEvent::Kademlia(event) => self.on_kademlia(event),
+            BehaviourEvent::Kademlia(event) => {
+                #[cfg(feature = "http")]
+                self.recorder.kademlia(&event);
+                self.on_kademlia(event);
+            }
+            #[cfg(feature = "http")]
+            BehaviourEvent::Ping(event) => self.recorder.ping(&event),
             BehaviourEvent::Particles(event) => self.on_connection_change(event),
             _ => {}
         }
     }
 
     fn on_identify(&mut self, peer: PeerId, info: identify::Info) {
-        if !info.protocols.contains(&PARTICLE_PROTOCOL) {
+        let protocols = info.protocols.iter().map(AsRef::as_ref);
+        let Some(introduction) = self.rules.judge(protocols, info.listen_addrs) else {
             self.counters.foreign_peers.increment();
             tracing::debug!(%peer, agent = %info.agent_version, "disconnecting a peer without the particle protocol");
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
-        }
-        let mut addresses: Vec<Multiaddr> = Vec::new();
-        for address in info.listen_addrs {
-            if addresses.len() == MAX_ADVERTISED {
-                break;
-            }
-            if (self.allow_local_addresses || is_global(&address)) && !addresses.contains(&address)
-            {
-                addresses.push(address);
-            }
-        }
-        if info.protocols.contains(&self.kademlia_protocol) {
+        };
+        let addresses = introduction.addresses;
+        if introduction.in_network {
+            self.outsiders.remove(&peer);
             self.add_contact(peer, addresses.clone());
+        } else if let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() {
+            // A bootstrap node of another network was entered before it said so.
+            kademlia.remove_peer(&peer);
+            self.outsiders.insert(peer);
         }
         if !addresses.is_empty() {
             let addresses = addresses
@@ -480,7 +516,9 @@ impl Driver {
             kad::Event::RoutingUpdated {
                 peer, addresses, ..
             } => {
-                self.learned(&peer, addresses.into_vec());
+                let addresses = addresses.into_vec();
+                self.prune(&peer, &addresses);
+                self.learned(&peer, addresses);
             }
             kad::Event::RoutablePeer { peer, address }
             | kad::Event::PendingRoutablePeer { peer, address } => {
@@ -502,15 +540,32 @@ impl Driver {
         }
     }
 
+    /// Takes local addresses out of the routing table, which passes on what it has. Kademlia enters
+    /// every address that a connection was made by, those from the answers of strangers included.
+    fn prune(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
+        if self.rules.allow_local_addresses {
+            return;
+        }
+        let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() else {
+            return;
+        };
+        for address in addresses {
+            let full = with_peer(address.clone(), *peer);
+            if !is_global(address) && !self.named.contains(&full) {
+                kademlia.remove_address(peer, address);
+            }
+        }
+    }
+
     /// Tells those who look for a peer its addresses, as far as they may be believed.
     fn learned(&mut self, peer: &PeerId, mut addresses: Vec<Multiaddr>) {
-        addresses.retain(|address| self.allow_local_addresses || is_global(address));
+        addresses.retain(|address| self.rules.believes(address));
         if !addresses.is_empty() {
             self.discovery.learned(peer, &addresses);
         }
     }
 
-    fn on_connection_change(&self, event: particles::Event) {
+    fn on_connection_change(&mut self, event: particles::Event) {
         let event = match event {
             particles::Event::Connected { peer, address } => {
                 tracing::debug!(%peer, %address, "connected");
@@ -521,6 +576,7 @@ impl Driver {
             }
             particles::Event::Disconnected { peer, addresses } => {
                 tracing::debug!(%peer, "disconnected");
+                self.outsiders.remove(&peer);
                 from_libp2p(&peer).map(|peer| NetworkEvent::Disconnected {
                     peer,
                     addresses: addresses.iter().map(Multiaddr::to_string).collect(),

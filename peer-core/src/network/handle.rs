@@ -16,6 +16,8 @@ use super::address::{peer_of, without_peer};
 use super::counters::NetworkCounters;
 use super::driver::{Command, Driver};
 use super::identity::{from_libp2p, key_pair, to_libp2p};
+#[cfg(feature = "http")]
+use super::recorder::Recorder;
 use super::table::{Connection, Outgoing, PeerTable};
 use super::{DialError, Incoming, KademliaError, NetworkError, NetworkEvent, SendError, bootstrap};
 use crate::config::NetworkConfig;
@@ -58,6 +60,8 @@ struct Inner {
     bootstrap_nodes: usize,
     /// Whether the last Kademlia bootstrap began.
     joined: AtomicBool,
+    #[cfg(feature = "http")]
+    recorder: Arc<Recorder>,
 }
 
 impl Network {
@@ -98,6 +102,8 @@ impl Network {
             events.clone(),
         )
         .await?;
+        #[cfg(feature = "http")]
+        let recorder = driver.recorder();
         tokio::spawn(driver.run());
 
         let network = Self {
@@ -116,6 +122,8 @@ impl Network {
                 bootstraps: bootstrap::Connected::default(),
                 bootstrap_nodes: bootstrap_nodes.len(),
                 joined: AtomicBool::new(false),
+                #[cfg(feature = "http")]
+                recorder,
             }),
         };
         bootstrap::start(&network, bootstrap_nodes, config);
@@ -136,6 +144,12 @@ impl Network {
     /// What has been counted so far.
     pub fn counters(&self) -> &NetworkCounters {
         &self.inner.counters
+    }
+
+    /// What libp2p counts about itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.inner.recorder
     }
 
     /// Connections made and lost from now on. A subscriber that falls behind loses the oldest.
@@ -554,7 +568,7 @@ impl Connectivity for Network {
 /// Reads an address of the configuration.
 pub(super) fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
     text.parse()
-        .map_err(|error: libp2p::multiaddr::Error| NetworkError::Address {
+        .map_err(|error: multiaddr::Error| NetworkError::Address {
             address: text.to_owned(),
             reason: error.to_string(),
         })

@@ -28,7 +28,8 @@ use super::identity::from_libp2p;
 use super::table::{Connection, Outgoing, PeerTable};
 
 /// The name of the particle protocol.
-pub(crate) const PARTICLE_PROTOCOL: StreamProtocol = StreamProtocol::new("/fluence/particle/2.0.0");
+pub(crate) const PARTICLE_PROTOCOL: StreamProtocol =
+    StreamProtocol::new(crate::identify::PARTICLE_PROTOCOL);
 
 #[derive(Debug)]
 pub(crate) struct Limits {

@@ -1,5 +1,8 @@
 //! Two and more networks on loopback.
 
+mod kademlia;
+mod strangers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
