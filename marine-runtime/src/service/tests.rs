@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+mod bombs;
 mod isolation;
 
 /// Every engine that is compiled in.
