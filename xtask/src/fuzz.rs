@@ -71,6 +71,12 @@ pub enum Target {
     Wasi,
     /// Interface values as JSON.
     Json,
+    /// Frames of the particle protocol.
+    Frame,
+    /// What peers say about themselves.
+    Identify,
+    /// Calls of the functions of a host.
+    Builtins,
 }
 
 impl Target {
@@ -93,6 +99,9 @@ impl Target {
             Self::Adapter => "adapter",
             Self::Wasi => "wasi",
             Self::Json => "json",
+            Self::Frame => "frame",
+            Self::Identify => "identify",
+            Self::Builtins => "builtins",
         }
     }
 
@@ -101,8 +110,8 @@ impl Target {
         match self {
             Self::Script | Self::Envelope | Self::Archive => 4096,
             Self::Section => 2048,
-            Self::CallResults => 1024,
-            Self::Adapter | Self::Wasi | Self::Json => 512,
+            Self::CallResults | Self::Frame => 1024,
+            Self::Adapter | Self::Wasi | Self::Json | Self::Identify | Self::Builtins => 512,
             Self::Step => 96,
         }
     }
@@ -296,6 +305,7 @@ fn commit(root: &Path) -> Result<String, String> {
         "particle",
         "aquavm",
         "marine-runtime",
+        "peer-core",
         "xtask/fuzz/src",
     ];
     let changes = git(&[&["diff", "--quiet", "HEAD", "--"][..], &sources].concat())?;

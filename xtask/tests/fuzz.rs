@@ -62,6 +62,21 @@ fn json() {
     replay(Target::Json, targets::json);
 }
 
+#[test]
+fn frame() {
+    replay(Target::Frame, targets::frame);
+}
+
+#[test]
+fn identify() {
+    replay(Target::Identify, targets::identify);
+}
+
+#[test]
+fn builtins() {
+    replay(Target::Builtins, targets::builtins);
+}
+
 fn replay(target: Target, check: fn(&[u8])) {
     // The memory that is counted is that of the process: one test at a time, with the reading of its
     // inputs. One that failed says so itself; the others go on.

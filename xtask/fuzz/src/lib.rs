@@ -6,10 +6,13 @@
 
 mod adapter;
 mod archive;
+mod builtins;
 mod call_results;
 mod choices;
 mod data;
 mod envelope;
+mod frame;
+mod identify;
 mod json;
 #[path = "../../tests/laws/network.rs"]
 #[allow(dead_code, reason = "the laws of merging use more of it")]
@@ -28,8 +31,11 @@ use peak_alloc::PeakAlloc;
 
 pub use adapter::adapter;
 pub use archive::archive;
+pub use builtins::builtins;
 pub use call_results::call_results;
 pub use envelope::envelope;
+pub use frame::frame;
+pub use identify::identify;
 pub use json::json;
 pub use script::script;
 pub use section::section;

@@ -9,7 +9,7 @@ use std::{
 
 use data_encoding::{BASE64, HEXLOWER};
 use flate2::{Compression, write::GzEncoder};
-use particle::data::Envelope;
+use particle::{KeyPair, Particle, data::Envelope, frame};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -112,6 +112,8 @@ fn seeds(root: &Path, target: Target) -> Result<BTreeSet<Vec<u8>>, String> {
         }
         Target::Section => return modules(root),
         Target::Adapter | Target::Wasi | Target::Json => return Ok(plain()),
+        Target::Identify | Target::Builtins => return Ok(plain()),
+        Target::Frame => return Ok(frames()),
     };
     let mut seeds = BTreeSet::new();
     for records in RECORDS {
@@ -205,6 +207,32 @@ fn plain() -> BTreeSet<Vec<u8>> {
     pairs
         .map(|(first, second)| [vec![first], vec![second; 24]].concat())
         .collect()
+}
+
+/// Particles as peers write them, and with their bytes as numbers, as JS clients do.
+fn frames() -> BTreeSet<Vec<u8>> {
+    let key = KeyPair::from_seed(&[1; 32]);
+    let mut frames = BTreeSet::new();
+    for (id, ttl, size) in [("", 0, 0), ("id", 7_000, 3), ("a-long-name", u32::MAX, 300)] {
+        let mut particle = Particle::new(&key, id.to_owned(), 1, ttl, "(null)".to_owned());
+        particle.data = vec![9; size].into();
+        frames.insert(frame::encode(&particle));
+        let mut numbers = frame::encode_payload(&particle);
+        // The data are the last field: its header makes way for that of an array.
+        numbers.truncate(numbers.len() - size - 2 - usize::from(size > 255));
+        numbers.extend([0xdc, (size >> 8) as u8, size as u8]);
+        numbers.extend(vec![9; size]);
+        let mut length = numbers.len();
+        let mut framed = Vec::new();
+        while length >= 0x80 {
+            framed.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        framed.push(length as u8);
+        framed.extend(numbers);
+        frames.insert(framed);
+    }
+    frames
 }
 
 /// Visits the texts of these names.

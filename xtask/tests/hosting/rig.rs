@@ -14,6 +14,7 @@ use std::{
 
 use deal_types::peer_chain::PeerChain;
 use particle::{KeyPair, Particle, PeerId, Signer as _};
+use peer_core::chain::MemoryChain;
 use peer_core::{
     clock::Clock,
     config::{PeerConfig, SystemServicesConfig},
@@ -120,6 +121,8 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<MovedClock>,
     pub(crate) system: SystemServicesConfig,
     pub(crate) chain: Option<Arc<dyn PeerChain>>,
+    /// A chain that tells of its blocks itself.
+    pub(crate) mined: Option<Arc<MemoryChain>>,
     pub(crate) dev_mode: bool,
     desk: Arc<Desk>,
     peer: Option<Peer>,
@@ -145,6 +148,7 @@ impl Rig {
             clock: Arc::default(),
             system: SystemServicesConfig::default(),
             chain: None,
+            mined: None,
             dev_mode: false,
             desk: Arc::default(),
             peer: None,
@@ -178,6 +182,10 @@ impl Rig {
             .functions(Arc::new(self.desk.functions()));
         let builder = match &self.chain {
             Some(chain) => builder.chain(chain.clone()),
+            None => builder,
+        };
+        let builder = match &self.mined {
+            Some(chain) => builder.chain(chain.clone()).heads(chain.heads()),
             None => builder,
         };
         self.peer = Some(builder.start().await.unwrap());

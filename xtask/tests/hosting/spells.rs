@@ -1,9 +1,9 @@
 //! Spells, with the published modules.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use particle::{KeyPair, PeerId};
-use peer_core::{client::Client, spells::TriggerConfig};
+use peer_core::{chain::MemoryChain, client::Client, spells::TriggerConfig};
 use serde_json::{Value, json};
 
 use super::rig::{Rig, host_key, manager, reason, stranger, until};
@@ -417,6 +417,38 @@ async fn peers_that_come_and_go_start_spells() {
     client.stop().await;
     seen(false).await;
     assert_eq!(rig.counter(worker, "watcher").await, 2);
+}
+
+/// Blocks start spells as they are mined, each block in their range once, those included that came
+/// while nobody told of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_start_spells() {
+    let mut rig = Rig::new();
+    let Some(modules) = super::modules::spell_modules(rig.folder.path()) else {
+        return;
+    };
+    rig.system.spell = modules;
+    let chain = Arc::new(MemoryChain::default());
+    rig.mined = Some(chain.clone());
+    rig.start().await;
+    let worker = rig.worker("deal").await;
+    let mut config = never();
+    config["blockchain"] = json!({ "start_block": 3, "end_block": 4 });
+    rig.install(worker, &telling(), &config, "miner").await;
+    for _ in 0..6 {
+        chain.mine();
+    }
+    rig.await_counter(worker, "miner", 2).await;
+    let trigger = until("the last block is told", async || {
+        let trigger = rig.told(worker, "miner", "hw_trigger").await?;
+        (trigger["block"][0]["number"] == 4).then_some(trigger)
+    })
+    .await;
+    assert_eq!(
+        trigger,
+        json!({ "timer": [], "peer": [], "block": [{ "number": 4 }] })
+    );
+    assert_eq!(rig.counter(worker, "miner").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
