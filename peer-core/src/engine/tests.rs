@@ -232,6 +232,7 @@ fn copies_that_change_nothing_are_dropped() {
     bench.finish(data("same"));
     // The copy that waited has become what is known.
     assert!(bench.runs.is_empty());
+    assert_eq!(bench.drops(), [DropReason::Duplicate]);
     bench.arrive(&a, "same");
     assert_eq!(bench.drops(), [DropReason::Duplicate]);
     bench.arrive(&a, "other");

@@ -182,6 +182,6 @@ fn write_the_fixture() {
     DiskStore::forget_version(&path);
     let file = fs::File::create(target.join("store.redb.gz")).unwrap();
     let mut file = flate2::write::GzEncoder::new(file, flate2::Compression::best());
-    std::io::copy(&mut fs::File::open(&path).unwrap(), &mut file).unwrap();
+    io::copy(&mut fs::File::open(&path).unwrap(), &mut file).unwrap();
     file.finish().unwrap();
 }
