@@ -379,6 +379,11 @@ impl Exec<'_> {
             self.may_act_for(&worker)?,
             "Only provider or peer owner can call this method",
         )?;
+        let epoch = self.epoch()?;
+        let deal = self.deal(address)?;
+        require(deal.ended.is_none(), "Deal is ended")?;
+        let paid = deal.max_paid == 0 || epoch <= deal.max_paid;
+        require(paid, "Deal is not active")?;
         require(
             !call.offchain_id.is_zero(),
             "Offchain worker id can't be empty",
@@ -702,5 +707,45 @@ mod tests {
         );
         deal.account(20).unwrap();
         assert_eq!(deal.paid, 5);
+    }
+    /// As the contracts answer for a commitment that ends before epoch 12 and money until epoch 14.
+    #[test]
+    fn a_worker_earns_until_its_commitment_ends() {
+        let worker = WorkerState {
+            offchain_id: Bytes32([1; 32]),
+            ..WorkerState::new(
+                Bytes32::ZERO,
+                Address::ZERO,
+                3,
+                vec![],
+                Bytes32([2; 32]),
+                U256::ZERO,
+            )
+        };
+        let mut deal = deal();
+        deal.paid = 12;
+        let epochs = |deal: &Deal, last| {
+            let rewards = deal.reward(&worker, last).unwrap();
+            rewards.provider / U256::from(20)
+        };
+        deal.accounted = 14;
+        assert_eq!(epochs(&deal, None), U256::from(12));
+        assert_eq!(epochs(&deal, Some(11)), U256::from(9));
+        // Epochs that are not paid take it off again, until the deal ends.
+        deal.accounted = 16;
+        assert_eq!(epochs(&deal, Some(11)), U256::from(7));
+        deal.accounted = 40;
+        assert_eq!(epochs(&deal, Some(11)), U256::ZERO);
+        deal.ended = Some(17);
+        assert_eq!(epochs(&deal, Some(11)), U256::from(6));
+    }
+
+    #[test]
+    fn a_deal_without_enough_workers_is_that_first() {
+        let mut deal = deal();
+        deal.balance = U256::ONE;
+        assert_eq!(deal.status(5, 2).unwrap(), DealStatus::SmallBalance);
+        deal.activated = 0;
+        assert_eq!(deal.status(5, 2).unwrap(), DealStatus::NotEnoughWorkers);
     }
 }
