@@ -31,7 +31,7 @@ fn main() {
                 RandomXDataset::new(flags, cache, 0).unwrap()
             });
             // It does not say so, but threads only read it.
-            let machines: Vec<_> = (0..threads.parse().unwrap())
+            let machines: Vec<_> = (0..threads.parse::<usize>().unwrap())
                 .map(|_| RandomXVM::new(flags, None, Some(dataset.clone())).unwrap())
                 .map(|machine| std::sync::Mutex::new(Some(Owned(machine))))
                 .collect();
