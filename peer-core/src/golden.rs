@@ -55,7 +55,7 @@ pub enum EvidenceError {
         /// The particle.
         id: String,
         /// What is wrong.
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
 }
 
@@ -126,8 +126,10 @@ impl ExecutedParticle {
             compat,
         };
         let verification = verify(&script, &particle.data, &subject);
-        let verification =
-            verification.map_err(|source| EvidenceError::Data { id: id(), source })?;
+        let verification = verification.map_err(|source| EvidenceError::Data {
+            id: id(),
+            source: Box::new(source),
+        })?;
         let signed = verification
             .signers
             .iter()

@@ -169,7 +169,7 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Err(refusal) = shared.allow(&parts.headers) {
-        return refusal;
+        return refusal.into_response();
     }
     // Pages of browsers cannot send this to another origin unasked.
     if !is_json(&parts.headers) {
@@ -212,9 +212,20 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// The answer to who has no token.
+pub(super) struct Unauthorized;
+
+impl IntoResponse for Unauthorized {
+    fn into_response(self) -> Response {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        let reason = "a bearer token is needed";
+        (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
+    }
+}
+
 impl Shared {
     /// Refuses who does not have the token, where there is one.
-    pub(super) fn allow(&self, headers: &HeaderMap) -> Result<(), Response> {
+    pub(super) fn allow(&self, headers: &HeaderMap) -> Result<(), Unauthorized> {
         let Some(token) = self.token else {
             return Ok(());
         };
@@ -225,11 +236,7 @@ impl Shared {
             .is_some_and(|given| fingerprint(given.trim()) == token);
         match allowed {
             true => Ok(()),
-            false => {
-                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-                let reason = "a bearer token is needed";
-                Err((StatusCode::UNAUTHORIZED, challenge, reason).into_response())
-            }
+            false => Err(Unauthorized),
         }
     }
 

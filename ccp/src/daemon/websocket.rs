@@ -25,7 +25,7 @@ pub(super) async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if let Err(refusal) = shared.allow(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let Ok(upgrade) = upgrade else {
         let wanted = [(header::UPGRADE, "websocket")];
