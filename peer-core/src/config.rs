@@ -28,7 +28,7 @@ mod system;
 mod units;
 
 pub use self::{
-    chain::ChainConfig,
+    chain::{ChainConfig, ChainListenerConfig},
     deployment::EffectorConfig,
     engine::{EngineLimits, VmLimits},
     layers::ConfigLayers,

@@ -26,6 +26,8 @@
 //! out; calls of functions are tasks, unless they answer at once; each particle to be sent waits
 //! for its connection in a task of its own, at most until it expires.
 
+#[cfg(all(feature = "capacity", feature = "chain"))]
+mod capacity;
 #[cfg(feature = "chain")]
 mod chain;
 mod core;
@@ -96,8 +98,8 @@ pub enum PeerError {
         /// What the runtime said.
         reason: String,
     },
-    /// A value of the table `[chain_config]` cannot be used.
-    #[error("chain_config.{key}: {reason}")]
+    /// A value of the tables `[chain_config]` and `[chain_listener_config]` cannot be used.
+    #[error("{key}: {reason}")]
     Chain {
         /// Its key.
         key: &'static str,
@@ -144,6 +146,9 @@ struct About {
     services: Option<Arc<Services>>,
     /// Services that others deployed and that could not be brought back.
     lost_services: usize,
+    /// Proofs of capacity.
+    #[cfg(all(feature = "capacity", feature = "chain"))]
+    proving: Option<tokio::task::AbortHandle>,
 }
 
 /// What a peer is made of.
@@ -248,6 +253,10 @@ impl Peer {
     /// Stops: listeners and connections are closed, calls under way are dropped, particles are
     /// forgotten. Idempotent.
     pub async fn stop(&self) {
+        #[cfg(all(feature = "capacity", feature = "chain"))]
+        if let Some(proving) = &self.about.proving {
+            proving.abort();
+        }
         #[cfg(feature = "marine")]
         self.hosting.stop();
         self.core.stop().await;
@@ -369,14 +378,23 @@ impl PeerBuilder {
             None => open_store(self.config.data_dir.as_deref())?,
         };
         #[cfg(feature = "chain")]
-        let chain = match (self.chain, &self.config.chain_config) {
-            (None, Some(config)) => Some(chain::connect(config, key.peer_id())?),
-            (given, _) => given,
+        let market = match &self.config.chain_config {
+            Some(config) => Some(chain::Market::connect(config, key.peer_id())?),
+            None => None,
         };
+        #[cfg(all(feature = "capacity", feature = "chain"))]
+        let proving = match &market {
+            Some(market) => capacity::Plan::new(&self.config, market.capacity())?,
+            None => None,
+        };
+        #[cfg(feature = "chain")]
+        let chain = self
+            .chain
+            .or_else(|| market.as_ref().map(chain::Market::deals));
         #[cfg(not(feature = "chain"))]
         if self.config.chain_config.is_some() {
             return Err(PeerError::Chain {
-                key: "http_endpoint",
+                key: "chain_config",
                 reason: "this program has no client of a chain (feature `chain`)".to_owned(),
             });
         }
@@ -443,9 +461,15 @@ impl PeerBuilder {
             relay: self.relay,
         };
         forget_particles(parts.store.as_ref())?;
+        #[cfg(all(feature = "capacity", feature = "chain"))]
+        let store = parts.store.clone();
         let core = Core::start(engine, network, received, parts);
         #[cfg(feature = "marine")]
         let hosting = hosting.start(&core, &self.config).await?;
+        #[cfg(all(feature = "capacity", feature = "chain"))]
+        let proving = proving
+            .zip(hosting.deployment())
+            .map(|(plan, deployment)| plan.start(deployment.workers().clone(), store));
         #[cfg(feature = "marine")]
         let (services, lost_services) = (
             Some(hosting.services().clone()),
@@ -460,6 +484,8 @@ impl PeerBuilder {
             network: settings.network,
             services,
             lost_services,
+            #[cfg(all(feature = "capacity", feature = "chain"))]
+            proving,
         });
         Ok(Peer {
             core,

@@ -9,10 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ChainConfig, ConfigError, DevModeConfig, EffectorConfig, EngineLimits, HumanDuration,
-    Ignored, KademliaConfig, Kind, NetworkConfig, NetworkName, ProtocolConfig, ServiceConfig,
-    Setting, SystemServicesConfig, VmLimits, deployment::default_effectors,
-    system::default_spell_ttl,
+    ByteSize, ChainConfig, ChainListenerConfig, ConfigError, DevModeConfig, EffectorConfig,
+    EngineLimits, HumanDuration, Ignored, KademliaConfig, Kind, NetworkConfig, NetworkName,
+    ProtocolConfig, ServiceConfig, Setting, SystemServicesConfig, VmLimits,
+    deployment::default_effectors, system::default_spell_ttl,
 };
 
 settings! {
@@ -162,8 +162,8 @@ settings! {
         pub system_services: SystemServicesConfig = SystemServicesConfig::default(),
         /// The chain of the marketplace.
         pub chain_config: Option<ChainConfig> = None,
-        /// The decider asks the chain of `chain_config`, and proofs are not sent from this program.
-        pub chain_listener_config: Ignored = Ignored,
+        /// How capacity is proven to the chain of `chain_config`.
+        pub chain_listener_config: ChainListenerConfig = ChainListenerConfig::default(),
         /// Virtual machines are not offered.
         pub vm: Ignored = Ignored,
         /// This program exports no traces; those that embed the peer do with the feature `otel`. Logs

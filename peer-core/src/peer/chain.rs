@@ -5,7 +5,7 @@ use std::sync::Arc;
 use deal_types::{
     Address, PeerKey, U256,
     chain::{
-        PeerMarket, Wallet,
+        Chain, PeerMarket, Wallet,
         rpc::{Endpoint, RpcChain, RpcConfig},
     },
     peer_chain::PeerChain,
@@ -15,28 +15,53 @@ use particle::PeerId;
 use super::PeerError;
 use crate::config::ChainConfig;
 
-/// The market as this peer sees it. Nothing is sent yet: a chain that cannot be reached fails the
-/// questions, not the start.
-pub(super) fn connect(config: &ChainConfig, peer: PeerId) -> Result<Arc<dyn PeerChain>, PeerError> {
-    let endpoint: Endpoint = config
-        .http_endpoint
-        .parse()
-        .map_err(wrong("http_endpoint"))?;
-    let market: Address = config
-        .diamond_contract_address
-        .parse()
-        .map_err(wrong("diamond_contract_address"))?;
-    let wallet = Wallet::from_hex(&config.wallet_key).map_err(wrong("wallet_key"))?;
-    let key: PeerKey = peer
-        .to_string()
-        .parse()
-        .map_err(|error| PeerError::ChainKey { source: error })?;
-    let mut settings = RpcConfig::new(config.network_id);
-    if let Some(fee) = config.default_priority_fee {
-        settings.priority_fee = U256::from(fee);
+/// The market as this peer sees it.
+pub(super) struct Market {
+    chain: Arc<dyn Chain>,
+    address: Address,
+    peer: PeerKey,
+}
+
+impl Market {
+    /// Nothing is sent yet: a chain that cannot be reached fails the questions, not the start.
+    pub(super) fn connect(config: &ChainConfig, peer: PeerId) -> Result<Self, PeerError> {
+        let endpoint: Endpoint = config
+            .http_endpoint
+            .parse()
+            .map_err(wrong("chain_config.http_endpoint"))?;
+        let address: Address = config
+            .diamond_contract_address
+            .parse()
+            .map_err(wrong("chain_config.diamond_contract_address"))?;
+        let wallet =
+            Wallet::from_hex(&config.wallet_key).map_err(wrong("chain_config.wallet_key"))?;
+        let peer: PeerKey = peer
+            .to_string()
+            .parse()
+            .map_err(|source| PeerError::ChainKey { source })?;
+        let mut settings = RpcConfig::new(config.network_id);
+        if let Some(fee) = config.default_priority_fee {
+            settings.priority_fee = U256::from(fee);
+        }
+        Ok(Self {
+            chain: Arc::new(RpcChain::new(endpoint, settings, Some(wallet))),
+            address,
+            peer,
+        })
     }
-    let chain = RpcChain::new(endpoint, settings, Some(wallet));
-    Ok(Arc::new(PeerMarket::new(Arc::new(chain), market, key)))
+
+    /// What scripts ask.
+    pub(super) fn deals(&self) -> Arc<dyn PeerChain> {
+        let chain = self.chain.clone();
+        Arc::new(PeerMarket::new(chain, self.address, self.peer))
+    }
+
+    /// What is proven.
+    #[cfg(feature = "capacity")]
+    pub(super) fn capacity(&self) -> deal_types::chain::CapacityMarket {
+        let chain = self.chain.clone();
+        deal_types::chain::CapacityMarket::new(chain, self.address, self.peer)
+    }
 }
 
 fn wrong<E: std::fmt::Display>(key: &'static str) -> impl FnOnce(E) -> PeerError {
@@ -66,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_is_away_fails_the_questions() {
         let peer = KeyPair::from_seed(&[1; 32]).peer_id();
-        let chain = connect(&config(), peer).unwrap();
+        let chain = Market::connect(&config(), peer).unwrap().deals();
         let error = chain.deals().await.unwrap_err().to_string();
         assert!(error.contains("127.0.0.1:1"), "{error}");
         assert!(!error.contains("secret"), "{error}");
@@ -78,7 +103,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut ChainConfig)| {
             let mut config = config();
             change(&mut config);
-            match connect(&config, peer) {
+            match Market::connect(&config, peer) {
                 Ok(_) => String::new(),
                 Err(error) => error.to_string(),
             }
