@@ -639,7 +639,7 @@ mod tests {
             "particle_executor_alive_actors 0",
             "nox_network_info{peer_id=",
             "health_check{check=\"vm_pool\"} 1",
-            "libp2p_swarm_new_listen_addr_total 2",
+            "libp2p_swarm_new_listen_addr_total{",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

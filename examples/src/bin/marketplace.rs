@@ -16,7 +16,7 @@ use examples::local::{self, LocalNetwork};
 use examples::log;
 use examples::market::developer::{self, CALL_TTL, Called};
 use examples::market::golden::Tickets;
-use examples::market::ledger::{CALL_EPOCH, Ledger, OWNER, STAKER};
+use examples::market::ledger::{CALL_EPOCH, Ledger, OWNER, PAYMENT_DIGITS, STAKER};
 use examples::market::provider::{self, Provider};
 use examples::market::report::{Earned, Report, Stage, whole};
 use examples::path::Path;
@@ -229,7 +229,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         whole(
             payouts
                 .values()
-                .fold(U256::ZERO, |sum, amount| sum.saturating_add(*amount))
+                .fold(U256::ZERO, |sum, amount| sum.saturating_add(*amount)),
+            PAYMENT_DIGITS
         )
     );
     story.told("golden particles", paid);

@@ -12,7 +12,7 @@ use peer_core::client::{Client, Request};
 use serde_json::Value;
 
 use super::{
-    ledger::{DEVELOPER, Ledger, tokens},
+    ledger::{DEVELOPER, Ledger, payments},
     provider::{Hosted, Provider},
 };
 use crate::failure::{Failure, Result};
@@ -44,8 +44,8 @@ pub fn application() -> (Cid, Blocks) {
 /// The market refuses.
 pub async fn deploy(ledger: &Ledger, app_cid: Cid, workers: usize) -> Result<Address> {
     let (market, payment_token) = (ledger.market(), ledger.token());
-    let amount = tokens(DEPOSIT);
-    let wrapped = tokens(2 * DEPOSIT);
+    let amount = payments(DEPOSIT);
+    let wrapped = payments(2 * DEPOSIT);
     ledger
         .send(DEVELOPER, payment_token, &token::Wrap {}, wrapped)
         .await?;
@@ -65,7 +65,7 @@ pub async fn deploy(ledger: &Ledger, app_cid: Cid, workers: usize) -> Result<Add
         target_workers: count,
         cu_count_per_worker: U256::ONE,
         max_workers_per_provider: U256::ONE,
-        price_per_cu_per_epoch: tokens(PRICE),
+        price_per_cu_per_epoch: payments(PRICE),
         effectors: Vec::new(),
         access_type: AccessType::None,
         access_list: Vec::new(),

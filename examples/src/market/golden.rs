@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::{
     developer::PRICE,
-    ledger::{CALL_EPOCH, CHAIN_ID, DEVELOPER, Ledger, tokens},
+    ledger::{CALL_EPOCH, CHAIN_ID, DEVELOPER, Ledger, payments},
     provider::Hosted,
 };
 use crate::failure::{Failure, Result};
@@ -76,7 +76,7 @@ impl Tickets {
     ) -> Result<Self> {
         // Half of what the flat payment of the epoch is.
         let workers = u64::try_from(hosted.len()).map_err(Failure::new)?;
-        let pool = tokens(PRICE * workers) / U256::from(2);
+        let pool = payments(PRICE * workers) / U256::from(2);
         let (begin, end) = ledger.epoch_ms(CALL_EPOCH);
         let config = RoundConfig {
             chain_id: CHAIN_ID,

@@ -35,7 +35,17 @@ const EPOCH_SECONDS: u64 = 600;
 /// The epoch in which the clock of the chain meets that of the machine.
 pub const CALL_EPOCH: u64 = 4;
 
-/// So many whole tokens, in wei.
+/// Digits behind the point of the network's token.
+pub const TOKEN_DIGITS: u32 = 18;
+/// Those of the payment token: the market takes it for dollars with six digits.
+pub const PAYMENT_DIGITS: u32 = 6;
+
+/// So many whole payment tokens, in their least unit.
+pub fn payments(whole: u64) -> U256 {
+    U256::from(whole).saturating_mul(U256::from(1_000_000_u64))
+}
+
+/// So many whole tokens of the network, in wei.
 pub fn tokens(whole: u64) -> U256 {
     U256::from(whole).saturating_mul(U256::from(1_000_000_000_000_000_000_u64))
 }

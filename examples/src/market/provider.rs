@@ -31,7 +31,7 @@ use peer_core::{
 };
 use serde_json::Value;
 
-use super::ledger::{Ledger, STAKER, tokens};
+use super::ledger::{Ledger, STAKER, payments};
 use crate::failure::{Failure, Result};
 
 /// Proofs that a unit needs in an epoch.
@@ -122,7 +122,7 @@ impl Provider {
         let peer_id = key.map_err(Failure::new)?.to_word();
         let unit = deal_types::keccak256_of(&[b"unit", &peer_id.0]);
         let register = RegisterMarketOffer {
-            min_price_per_cu_per_epoch: tokens(MIN_PRICE),
+            min_price_per_cu_per_epoch: payments(MIN_PRICE),
             payment_token: ledger.token(),
             effectors: Vec::new(),
             peers: vec![RegisterComputePeer {

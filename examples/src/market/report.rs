@@ -5,14 +5,18 @@ use std::fmt::Write as _;
 use deal_types::U256;
 use serde::Serialize;
 
-use super::{golden::Outcome, ledger::EpochRecord};
+use super::{
+    golden::Outcome,
+    ledger::{EpochRecord, PAYMENT_DIGITS, TOKEN_DIGITS},
+};
 use crate::{
     diagram::escape,
     path::{Names, Path},
     table,
 };
 
-/// Who earned what. Amounts are in wei, as decimal texts.
+/// Who earned what: capacity in wei, the others in the least unit of the payment token, as decimal
+/// texts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Earned {
     /// Who.
@@ -63,10 +67,13 @@ pub struct Report {
     pub left_out: Vec<&'static str>,
 }
 
-/// Whole tokens with four digits behind the point, rounded down.
-pub fn whole(wei: U256) -> String {
-    let unit = U256::from(100_000_000_000_000_u64);
-    let parts = wei.checked_div(unit).unwrap_or_default();
+/// Digits behind the point of what is earned by capacity, deals and golden particles.
+const DIGITS: [u32; 3] = [TOKEN_DIGITS, PAYMENT_DIGITS, PAYMENT_DIGITS];
+
+/// Whole tokens of so many digits with four behind the point, rounded down.
+pub fn whole(amount: U256, digits: u32) -> String {
+    let unit = U256::from(10_u64.saturating_pow(digits.saturating_sub(4)));
+    let parts = amount.checked_div(unit).unwrap_or_default();
     let (whole, rest) = parts.div_rem(U256::from(10_000));
     let rest = u64::try_from(rest).unwrap_or_default();
     format!("{whole}.{rest:04}")
@@ -85,7 +92,8 @@ impl Report {
             .map(|earned| {
                 let mut row = vec![earned.name.clone()];
                 let amounts = [&earned.capacity, &earned.deal, &earned.golden];
-                row.extend(amounts.map(|amount| whole(parsed(amount))));
+                let amounts = amounts.into_iter().zip(DIGITS);
+                row.extend(amounts.map(|(amount, digits)| whole(parsed(amount), digits)));
                 row
             })
             .collect();
@@ -177,7 +185,11 @@ impl Report {
     /// What everybody earned, as stacked bars.
     fn earnings_plot(&self) -> String {
         let amounts = |earned: &Earned| {
-            [&earned.capacity, &earned.deal, &earned.golden].map(|amount| tokens(amount))
+            let amounts = [&earned.capacity, &earned.deal, &earned.golden];
+            let amounts = amounts.into_iter().zip(DIGITS);
+            amounts
+                .map(|(amount, digits)| tokens(amount, digits))
+                .collect::<Vec<f64>>()
         };
         let most = self
             .earned
@@ -206,8 +218,8 @@ impl Report {
 }
 
 /// Whole tokens as a number to draw.
-fn tokens(wei: &str) -> f64 {
-    whole(parsed(wei)).parse().unwrap_or_default()
+fn tokens(amount: &str, digits: u32) -> f64 {
+    whole(parsed(amount), digits).parse().unwrap_or_default()
 }
 
 const HEIGHT: f64 = 160.0;
@@ -258,8 +270,9 @@ mod tests {
     #[test]
     fn amounts_are_rounded_down() {
         let wei = U256::from(1_234_599_999_999_999_999_u64);
-        assert_eq!(whole(wei), "1.2345");
-        assert_eq!(whole(U256::ZERO), "0.0000");
-        assert!((tokens("2500000000000000000") - 2.5).abs() < 1e-9);
+        assert_eq!(whole(wei, 18), "1.2345");
+        assert_eq!(whole(U256::from(1_234_599), 6), "1.2345");
+        assert_eq!(whole(U256::ZERO, 6), "0.0000");
+        assert!((tokens("2500000000000000000", 18) - 2.5).abs() < 1e-9);
     }
 }

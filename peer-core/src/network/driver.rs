@@ -255,26 +255,31 @@ impl Driver {
             .map_err(|error| failed(root(&error)))?;
         let opened = async {
             loop {
-                match self.swarm.select_next_some().await {
+                let event = self.swarm.select_next_some().await;
+                match &event {
                     SwarmEvent::NewListenAddr {
                         listener_id,
                         address,
-                    } if listener_id == listener => {
-                        return Ok(address);
+                    } if *listener_id == listener => {
+                        self.recorder.swarm(&event);
+                        return Ok(address.clone());
                     }
                     SwarmEvent::ListenerClosed {
                         listener_id,
                         reason,
                         ..
-                    } if listener_id == listener => {
-                        return Err(reason
-                            .err()
-                            .map_or("it was closed".to_owned(), |error| root(&error)));
+                    } if *listener_id == listener => {
+                        return Err(match reason {
+                            Ok(()) => "it was closed".to_owned(),
+                            Err(error) => root(error),
+                        });
                     }
-                    SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => {
-                        return Err(root(&error));
+                    SwarmEvent::ListenerError { listener_id, error }
+                        if *listener_id == listener =>
+                    {
+                        return Err(root(error));
                     }
-                    event => self.on_swarm_event(event),
+                    _ => self.on_swarm_event(event),
                 }
             }
         };
