@@ -31,7 +31,7 @@ impl Machine {
             folder: "ccp/wasm",
             file: "ccp_wasm.wasm",
             flags: &FLAGS,
-            target_folder: "target/embedded",
+            target_folder: "target/embedded-ccp",
         })?;
         let Some(wasm) = built else {
             return Ok(None);
