@@ -261,8 +261,9 @@ impl Driver {
                         listener_id,
                         address,
                     } if *listener_id == listener => {
-                        self.recorder.swarm(&event);
-                        return Ok(address.clone());
+                        let address = address.clone();
+                        self.on_swarm_event(event);
+                        return Ok(address);
                     }
                     SwarmEvent::ListenerClosed {
                         listener_id,

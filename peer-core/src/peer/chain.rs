@@ -35,9 +35,7 @@ impl Market {
             .map_err(wrong("chain_config.diamond_contract_address"))?;
         let wallet =
             Wallet::from_hex(&config.wallet_key).map_err(wrong("chain_config.wallet_key"))?;
-        let peer: PeerKey = peer
-            .to_string()
-            .parse()
+        let peer = PeerKey::from_peer_id_bytes(&peer.to_bytes())
             .map_err(|source| PeerError::ChainKey { source })?;
         let mut settings = RpcConfig::new(config.network_id);
         if let Some(fee) = config.default_priority_fee {
