@@ -99,23 +99,34 @@ impl Cid {
     /// # Errors
     /// Other versions, hash functions and lengths.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
+        match Self::split_from(bytes) {
+            Some((cid, [])) => Ok(cid),
+            _ => Err(CidError::of_bytes(bytes)),
+        }
+    }
+
+    /// Splits the binary form, of version 1 or 0, from the front.
+    pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (codec, hash) = match bytes {
-            [0x12, 0x20, ..] => (Some((Codec::DAG_PB.0, bytes)), None),
-            [VERSION, rest @ ..] => (None, take_varint(rest)),
-            _ => (None, None),
+            [0x12, 0x20, ..] => (Codec::DAG_PB.0, bytes),
+            [VERSION, rest @ ..] => take_varint(rest)?,
+            _ => return None,
         };
-        codec
-            .or(hash)
-            .and_then(|(codec, rest)| {
-                let digest = rest.strip_prefix(&SHA2_256)?.try_into().ok()?;
-                Some(Self {
-                    codec: Codec(codec),
-                    digest,
-                })
-            })
-            .ok_or_else(|| CidError::Bytes {
-                bytes: hex::encode(bytes.get(..64).unwrap_or(bytes)),
-            })
+        let (digest, rest) = hash.strip_prefix(&SHA2_256)?.split_first_chunk()?;
+        let cid = Self {
+            codec: Codec(codec),
+            digest: *digest,
+        };
+        Some((cid, rest))
+    }
+}
+
+impl CidError {
+    /// The error for bytes that are no identifier.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self::Bytes {
+            bytes: hex::encode(bytes.get(..64).unwrap_or(bytes)),
+        }
     }
 }
 

@@ -385,24 +385,27 @@ fn blocks(events: &[ChainEvent]) -> Vec<u64> {
     events.iter().filter_map(number).collect()
 }
 
+/// What is said when the node has one more block and does not answer.
+async fn stalled(node: &Node, chain: &RpcChain, follower: &mut Follower) -> String {
+    node.set(|state| {
+        state.mine(0);
+        state.fault = Some(Fault::Stall);
+    });
+    let error = follower.step(chain).await.unwrap_err();
+    assert!(
+        matches!(&error, FollowError::Chain(error) if error.is_transient()),
+        "{error}"
+    );
+    error.to_string()
+}
+
 #[tokio::test]
 async fn a_node_that_stalls_and_disappears() {
     let node = Node::start(false).await;
     let (chain, mut follower) = (node.chain("http"), follower());
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [1, 2, 3]);
-    node.set(|state| {
-        state.mine(0);
-        state.fault = Some(Fault::Stall);
-    });
-    let error = follower.step(&chain).await.unwrap_err();
-    assert!(
-        matches!(&error, FollowError::Chain(error) if error.is_transient()),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("was not answered in 300ms"),
-        "{error}"
-    );
+    let error = stalled(&node, &chain, &mut follower).await;
+    assert!(error.contains("was not answered in 300ms"), "{error}");
     node.set(|state| state.fault = None);
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [4]);
     let (state, address) = node.stop().await;
@@ -696,15 +699,7 @@ async fn a_websocket_that_says_nothing() {
     let node = Node::start(true).await;
     let (chain, mut follower) = (node.chain("ws"), follower());
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [1, 2, 3]);
-    node.set(|state| {
-        state.mine(0);
-        state.fault = Some(Fault::Stall);
-    });
-    let error = follower.step(&chain).await.unwrap_err();
-    assert!(
-        matches!(&error, FollowError::Chain(error) if error.is_transient()),
-        "{error}"
-    );
+    stalled(&node, &chain, &mut follower).await;
     // The next request has a connection of its own.
     node.set(|state| state.fault = None);
     assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [4]);

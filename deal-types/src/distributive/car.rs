@@ -104,7 +104,10 @@ pub fn read(file: &[u8], limits: &Limits) -> Result<(Vec<Cid>, Blocks), CarError
         let length = usize::try_from(length).map_err(|_| truncated.clone())?;
         let (section, after) = after.split_at_checked(length).ok_or(truncated)?;
         rest = after;
-        let (cid, block) = split(section).map_err(|source| CarError::Cid { offset, source })?;
+        let (cid, block) = Cid::split_from(section).ok_or_else(|| CarError::Cid {
+            offset,
+            source: CidError::of_bytes(section),
+        })?;
         limit("bytes of a block", block.len() as u64, limits.block as u64)?;
         if !cid.names(block) {
             return Err(CarError::WrongHash {
@@ -115,22 +118,6 @@ pub fn read(file: &[u8], limits: &Limits) -> Result<(Vec<Cid>, Blocks), CarError
         blocks.insert(cid, block.to_vec());
     }
     Ok((roots, blocks))
-}
-
-/// The identifier that a section begins with, and the block behind it.
-fn split(section: &[u8]) -> Result<(Cid, &[u8]), CidError> {
-    // Version 0 has no codec; of version 1 its varint decides where the digest ends.
-    let codec = match section {
-        [0x12, 0x20, ..] => 0,
-        [_, rest @ ..] => match take_varint(rest) {
-            Some((_, after)) => 1 + rest.len() - after.len(),
-            None => 1,
-        },
-        [] => 0,
-    };
-    let at = (codec + 34).min(section.len());
-    let (cid, block) = section.split_at(at);
-    Ok((Cid::from_bytes(cid)?, block))
 }
 
 fn roots(header: &[u8]) -> Option<Vec<Cid>> {

@@ -80,17 +80,15 @@ impl Distributive {
         limits: Limits,
     ) -> Result<Self, FetchError> {
         let mut loader = Loader::new(cid, limits);
-        while let Some(wanted) = next(&loader) {
+        loop {
+            let Some(wanted) = loader.wanted().next() else {
+                return Ok(loader.finish()?);
+            };
             let block = store.block(wanted).await?;
             let block = block.ok_or(LoadError::Missing { cid: wanted })?;
             loader.provide(wanted, block)?;
         }
-        Ok(loader.finish()?)
     }
-}
-
-fn next(loader: &Loader) -> Option<Cid> {
-    loader.wanted().next()
 }
 
 /// A folder with a file for each block, named by its identifier.
