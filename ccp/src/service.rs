@@ -284,7 +284,9 @@ impl Service {
         Ok(())
     }
 
-    pub(crate) fn utility_cores(&self) -> Vec<LogicalCore> {
+    /// Where threads that prove nothing run, as it was set last.
+    #[must_use]
+    pub fn utility_cores(&self) -> Vec<LogicalCore> {
         self.store().saved().utility_cores.clone()
     }
 
@@ -307,8 +309,9 @@ impl Service {
         }
     }
 
-    /// Writes the rates of the epoch.
-    pub(crate) fn write_hashrates(&self, windows: bool) {
+    /// Writes the rates of the epoch into the folder, with `windows` the latest ones as well. What cannot
+    /// be written is logged.
+    pub fn write_hashrates(&self, windows: bool) {
         let view = self.view();
         let mut hashrates = self.hashrates();
         let written = hashrates.write(&view).and_then(|()| match windows {
@@ -332,7 +335,9 @@ impl Service {
         view
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Where the state is kept.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }

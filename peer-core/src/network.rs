@@ -26,6 +26,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "http")]
 pub(crate) use self::counters::is_spell;
 pub use self::counters::{NetworkCounters, ParticleSizes};
 pub use self::error::{DialError, KademliaError, NetworkError, SendError};

@@ -242,10 +242,7 @@ impl Provider {
                 let units: Vec<[u8; 32]> = info.unit_ids.iter().map(|unit| unit.0).collect();
                 request.argument("units", &units)
             });
-        let worker = client
-            .call(create.map_err(Failure::new)?.ttl(PATIENCE))
-            .await;
-        let worker = text(worker.map_err(Failure::new)?)?;
+        let worker = text(ask(&client, create).await?)?;
         for service in &app.definition.services {
             let mut cids = Vec::new();
             for module in &service.modules {
@@ -255,17 +252,13 @@ impl Provider {
                     .argument("worker", &worker)
                     .and_then(|request| request.argument("name", &module.name))
                     .and_then(|request| request.argument("module", wasm));
-                let added = client.call(add.map_err(Failure::new)?.ttl(PATIENCE)).await;
-                cids.push(text(added.map_err(Failure::new)?)?);
+                cids.push(text(ask(&client, add).await?)?);
             }
             let create = Request::new(ADD_SERVICE)
                 .argument("worker", &worker)
                 .and_then(|request| request.argument("name", &service.name))
                 .and_then(|request| request.argument("modules", &cids));
-            let created = client
-                .call(create.map_err(Failure::new)?.ttl(PATIENCE))
-                .await;
-            created.map_err(Failure::new)?;
+            ask(&client, create).await?;
         }
         client.stop().await;
 
@@ -339,6 +332,12 @@ fn find(epoch: EpochParameters, unit: UnitId) -> Result<Vec<RawProof>> {
     // Its threads may wait to hand over one more.
     drop(found);
     Ok(proofs)
+}
+
+/// Runs a script that tells a result.
+async fn ask(client: &Client, request: serde_json::Result<Request>) -> Result<Value> {
+    let request = request.map_err(Failure::new)?.ttl(PATIENCE);
+    client.call(request).await.map_err(Failure::new)
 }
 
 fn text(value: Value) -> Result<String> {

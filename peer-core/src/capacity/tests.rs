@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -357,23 +358,27 @@ struct Host {
     receiver: Arc<Receiver>,
 }
 
+/// Cores 1 and 2 for units, and 0 for the host itself.
+pub(super) fn workers(folder: &Path, store: Arc<MemoryStore>) -> Arc<Workers> {
+    let config = CoresConfig {
+        range: Some("0-2".parse().unwrap()),
+        system_cores: 1,
+        shared: false,
+        topology: Topology::new(vec![1; 3]),
+    };
+    let key = Arc::new(KeyPair::from_seed(&[2; 32]));
+    Arc::new(Workers::open(key, folder, store, &config).unwrap())
+}
+
 impl Host {
-    /// A host with the cores 1 and 2 for units, and 0 for itself.
+    /// A host with these cores.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
-        let config = CoresConfig {
-            range: Some("0-2".parse().unwrap()),
-            system_cores: 1,
-            shared: false,
-            topology: Topology::new(vec![1; 3]),
-        };
-        let key = Arc::new(KeyPair::from_seed(&[2; 32]));
-        let workers = Workers::open(key, folder.path(), store.clone(), &config).unwrap();
         Self {
-            _folder: folder,
             prover: Arc::default(),
-            workers: Arc::new(workers),
+            workers: workers(folder.path(), store.clone()),
+            _folder: folder,
             store,
             receiver: Arc::default(),
         }

@@ -15,14 +15,12 @@ use deal_types::{
     sim::{Block, Contract, Genesis, Target, Transaction},
     unixfs,
 };
-use particle::KeyPair;
 use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    capacity::{CapacityConfig, CapacityError, CapacityParts, CapacityProver},
+    capacity::{CapacityConfig, CapacityError, CapacityParts, CapacityProver, tests::workers},
     store::MemoryStore,
-    workers::{CoresConfig, Topology, Workers},
 };
 
 const OWNER: Address = Address([1; 20]);
@@ -213,17 +211,9 @@ async fn a_commitment_is_proven_until_nothing_more_counts() {
     });
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryStore::default());
-    let cores = CoresConfig {
-        range: Some("0-2".parse().unwrap()),
-        system_cores: 1,
-        shared: false,
-        topology: Topology::new(vec![1; 3]),
-    };
-    let key = Arc::new(KeyPair::from_seed(&[2; 32]));
-    let workers = Workers::open(key, folder.path(), store.clone(), &cores).unwrap();
     let capacity = Capacity::start(CapacityParts {
         prover: prover.clone(),
-        workers: Arc::new(workers),
+        workers: workers(folder.path(), store.clone()),
         store,
         receiver: proofs.clone(),
         rules: terms.into(),
