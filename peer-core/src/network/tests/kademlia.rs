@@ -79,6 +79,8 @@ async fn local_addresses_in_answers_are_not_kept() {
     let mut config = NetworkConfig {
         bootstrap_nodes: vec![liar.tcp().to_owned()],
         allow_local_addresses: false,
+        // Nobody can dial it: the address of a connection is no secret, whoever opened it.
+        listen: Vec::new(),
         ..config()
     };
     config.kademlia.query_timeout = HumanDuration::from_millis(500);
@@ -89,7 +91,5 @@ async fn local_addresses_in_answers_are_not_kept() {
     assert!(found.is_err(), "{found:?}");
     knows(&victim, &[&liar]).await;
     let known = Connectivity::get_contact(&victim.network, &hidden.id().to_string()).await;
-    let local = |address: &String| address.contains("/ws");
-    // The address of a connection is no secret; those that were advertised are not there.
-    assert!(known.is_none_or(|known| !known.addresses.iter().any(local)));
+    assert!(known.as_ref().is_none_or(|known| known.addresses.is_empty()), "{known:?}");
 }
