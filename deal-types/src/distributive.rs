@@ -2,7 +2,7 @@
 //!
 //! The definition is a JSON file; its links are texts inside it. [`DistributiveBuilder`] makes
 //! the blocks, [`Loader`] reads them back from anywhere, verifying every hash and keeping limits.
-//! [`Distributive::fetch`] does so from a [`BlockStore`]: a map, a [`Folder`], several stores, and with
+//! [`Distributive::fetch`] does so from a [`BlockStore`], as [`fetch_file`] does for one file: a map, a [`Folder`], several stores, and with
 //! the feature `rpc` a gateway or node of IPFS; [`car`] carries all blocks in one file.
 //!
 //! ```
@@ -34,7 +34,7 @@ pub use definition::{
 pub use load::{Distributive, Limits, LoadError, Loader};
 #[cfg(feature = "rpc")]
 pub use remote::Remote;
-pub use store::{BlockStore, FetchError, Folder, StoreError};
+pub use store::{BlockStore, FetchError, Folder, StoreError, fetch_file};
 
 use crate::{Cid, unixfs};
 

@@ -37,7 +37,7 @@ pub use self::{
     schema::{Ignored, Key, Kind, Setting},
     services::{ModuleConfig, ServiceConfig},
     system::{
-        AquaIpfsConfig, DeciderConfig, DevModeConfig, ModuleFile, RegistryConfig,
+        AquaIpfsConfig, ContentConfig, DeciderConfig, DevModeConfig, ModuleFile, RegistryConfig,
         SystemServicesConfig, TrustGraphConfig,
     },
     units::{ByteSize, HumanDuration, UnitError},

@@ -8,6 +8,7 @@
 
 mod blueprint;
 mod chain;
+mod content;
 mod dist;
 mod files;
 mod gate;
@@ -25,6 +26,7 @@ mod worker;
 pub(crate) use self::spell::NewSpell;
 pub use self::{
     blueprint::{Blueprint, BlueprintError},
+    content::ContentStore,
     module::{ModuleDescription, ModuleRecord, ModuleStoreError, Modules, Pairs, WasiDescription},
     vault::{VIRTUAL_ROOT, Vault, VaultError},
 };
@@ -205,6 +207,8 @@ struct Inner {
     /// The blueprint of spells, once the host has its modules.
     spell_blueprint: OnceLock<String>,
     chain: Option<Arc<dyn PeerChain>>,
+    /// Answers for `aqua-ipfs`, where the host needs no daemon for that.
+    content: OnceLock<content::Content>,
 }
 
 impl Deployment {
@@ -268,6 +272,7 @@ impl Deployment {
             spells: Arc::new(spells),
             spell_blueprint: OnceLock::new(),
             chain: parts.chain,
+            content: OnceLock::new(),
         };
         if !inner.config.spell_modules.is_empty() {
             let modules = &inner.config.spell_modules;
@@ -309,6 +314,19 @@ impl Deployment {
     /// of an earlier run were [added](crate::workers::Worker::join).
     pub fn attach(&self, control: Arc<dyn ScopeControl>) {
         self.inner.workers.attach(control);
+    }
+
+    /// Answers for the service `aqua-ipfs` of the host from this store instead of a service with
+    /// that alias. Once set, the store stays: false when there was one. `address` is what scripts
+    /// are told to reach the store by.
+    pub fn serve_content(&self, store: Arc<dyn ContentStore>, address: &str) -> bool {
+        let addresses = content::Addresses {
+            external_api: address.to_owned(),
+            external_swarm: address.to_owned(),
+            local_api: address.to_owned(),
+        };
+        let content = content::Content::new(store, addresses);
+        self.inner.content.set(content).is_ok()
     }
 
     /// Runs what reads and writes files where that may block.
@@ -368,7 +386,7 @@ impl FunctionHost for Deployment {
             "connector" => chain::connector(inner, call).await,
             "subnet" => chain::subnet(inner, call).await,
             "vm" => gate::vm(inner, call),
-            "aqua-ipfs" => gate::aqua_ipfs(inner, call),
+            "aqua-ipfs" => gate::aqua_ipfs(inner, call).await,
             "run-console" => gate::run_console(inner, call),
             _ => return FunctionOutcome::NotDefined,
         };

@@ -68,6 +68,8 @@ pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod connectivity;
+#[cfg(all(feature = "marine", feature = "network"))]
+pub mod content;
 pub mod counters;
 #[cfg(feature = "marine")]
 pub mod deployment;

@@ -1,14 +1,17 @@
-//! The libp2p network: transports, identify, Kademlia, the particle protocol.
+//! The libp2p network: transports, identify, Kademlia, the particle protocol, blocks of content.
 //!
 //! [`Network::start`] opens the listeners and runs the swarm on a task of its own. The handle it
 //! returns is cheap to clone. Particles come in through the receiver that `start` returns as well,
 //! and go out through [`Network::send`], which writes into a bounded queue of the connection
 //! without passing through the swarm: one slow peer holds back nobody but its own senders.
 //!
+//! Peers also give each other blocks of content ([`Network::block`]), which nobody has to believe.
+//!
 //! Every queue is bounded. When the peer does not take particles from the receiver, streams are
 //! no longer read, and yamux holds the senders back.
 
 mod address;
+mod blocks;
 mod bootstrap;
 mod boxed;
 mod counters;
@@ -26,6 +29,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use self::blocks::{BlockError, BlockProvider, MAX_BLOCK};
 #[cfg(feature = "http")]
 pub(crate) use self::counters::is_spell;
 pub use self::counters::{NetworkCounters, ParticleSizes};

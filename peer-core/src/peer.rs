@@ -30,6 +30,8 @@
 mod capacity;
 #[cfg(feature = "chain")]
 mod chain;
+#[cfg(feature = "marine")]
+mod content;
 mod core;
 mod event;
 mod health;
@@ -98,9 +100,9 @@ pub enum PeerError {
         /// What the runtime said.
         reason: String,
     },
-    /// A value of the tables `[chain_config]` and `[chain_listener_config]` cannot be used.
-    #[error("{key}: {reason}")]
-    Chain {
+    /// A value of the configuration that cannot be used.
+    #[error("the configuration key `{key}`: {reason}")]
+    Setting {
         /// Its key.
         key: &'static str,
         /// What is wrong with it.
@@ -223,6 +225,13 @@ impl Peer {
     #[must_use]
     pub fn deployment(&self) -> Option<&crate::deployment::Deployment> {
         self.hosting.deployment()
+    }
+
+    /// The files that the peer keeps and fetches; nothing where its configuration has that off.
+    #[cfg(feature = "marine")]
+    #[must_use]
+    pub fn content(&self) -> Option<&Arc<crate::content::Content>> {
+        self.hosting.content()
     }
 
     /// What the engine is busy with.
@@ -393,7 +402,7 @@ impl PeerBuilder {
             .or_else(|| market.as_ref().map(chain::Market::deals));
         #[cfg(not(feature = "chain"))]
         if self.config.chain_config.is_some() {
-            return Err(PeerError::Chain {
+            return Err(PeerError::Setting {
                 key: "chain_config",
                 reason: "this program has no client of a chain (feature `chain`)".to_owned(),
             });

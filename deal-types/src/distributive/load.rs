@@ -150,12 +150,8 @@ impl Distributive {
 /// Asks for blocks until a distributive is complete; where they come from is up to the caller.
 #[derive(Clone, Debug)]
 pub struct Loader {
-    root: Cid,
-    limits: Limits,
-    blocks: Blocks,
-    wanted: BTreeSet<Cid>,
+    pieces: Pieces,
     definition: Option<WorkerDefinition>,
-    held: u64,
 }
 
 impl Loader {
@@ -163,18 +159,14 @@ impl Loader {
     #[must_use]
     pub fn new(root: Cid, limits: Limits) -> Self {
         Self {
-            root,
-            limits,
-            blocks: Blocks::new(),
-            wanted: BTreeSet::from([root]),
+            pieces: Pieces::new(root, limits),
             definition: None,
-            held: 0,
         }
     }
 
     /// The blocks that are missing as far as is known; none when all is there.
     pub fn wanted(&self) -> impl Iterator<Item = Cid> + '_ {
-        self.wanted.iter().copied()
+        self.pieces.wanted.iter().copied()
     }
 
     /// Takes a block.
@@ -183,6 +175,129 @@ impl Loader {
     /// A block that is not wanted or wrong, a file that turns out to be malformed or too large.
     /// The loader is unchanged after a block that is wrong or not wanted.
     pub fn provide(&mut self, cid: Cid, block: Vec<u8>) -> Result<(), LoadError> {
+        self.pieces.provide(cid, block)?;
+        if self.pieces.wanted.is_empty() {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// The distributive, when nothing is wanted any more.
+    ///
+    /// # Errors
+    /// A block that is still missing, a file that is malformed or too large.
+    pub fn finish(self) -> Result<Distributive, LoadError> {
+        let missing = self
+            .pieces
+            .wanted
+            .first()
+            .copied()
+            .unwrap_or(self.pieces.root);
+        let definition = match &self.definition {
+            Some(definition) if self.pieces.wanted.is_empty() => definition.clone(),
+            _ => return Err(LoadError::Missing { cid: missing }),
+        };
+        let (mut files, mut total) = (BTreeMap::new(), 0_u64);
+        for (cid, max) in parts(&definition, &self.pieces.limits) {
+            if files.contains_key(&cid) {
+                continue;
+            }
+            let content = self.pieces.read(cid, max)?;
+            total = total.saturating_add(content.len() as u64);
+            limit(
+                "total size",
+                self.pieces.root,
+                total,
+                self.pieces.limits.total,
+            )?;
+            files.insert(cid, content);
+        }
+        Ok(Distributive {
+            cid: self.pieces.root,
+            definition,
+            files,
+        })
+    }
+
+    /// Looks for what is missing, now that all that was asked for is there.
+    fn advance(&mut self) -> Result<(), LoadError> {
+        if self.definition.is_none() {
+            self.pieces
+                .walk(self.pieces.root, self.pieces.limits.definition)?;
+            if !self.pieces.wanted.is_empty() {
+                return Ok(());
+            }
+            let text = self
+                .pieces
+                .read(self.pieces.root, self.pieces.limits.definition)?;
+            let definition = WorkerDefinition::parse(&text)?;
+            self.check(&definition)?;
+            self.definition = Some(definition);
+        }
+        let files = self
+            .definition
+            .as_ref()
+            .map(|definition| parts(definition, &self.pieces.limits));
+        for (cid, max) in files.unwrap_or_default() {
+            self.pieces.walk(cid, max)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, definition: &WorkerDefinition) -> Result<(), LoadError> {
+        let count = |what, actual: usize, max: usize| {
+            limit(what, self.pieces.root, actual as u64, max as u64)
+        };
+        count(
+            "services",
+            definition.services.len(),
+            self.pieces.limits.services,
+        )?;
+        count(
+            "spells",
+            definition.spells.len(),
+            self.pieces.limits.services,
+        )?;
+        for service in &definition.services {
+            count(
+                "modules of a service",
+                service.modules.len(),
+                self.pieces.limits.modules,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Blocks of files, each compared with its identifier.
+#[derive(Clone, Debug)]
+pub(super) struct Pieces {
+    /// What limits on everything are about.
+    root: Cid,
+    limits: Limits,
+    blocks: Blocks,
+    wanted: BTreeSet<Cid>,
+    held: u64,
+}
+
+impl Pieces {
+    pub(super) fn new(root: Cid, limits: Limits) -> Self {
+        Self {
+            root,
+            limits,
+            blocks: Blocks::new(),
+            wanted: BTreeSet::from([root]),
+            held: 0,
+        }
+    }
+
+    /// A block that is missing as far as is known.
+    pub(super) fn first_wanted(&self) -> Option<Cid> {
+        self.wanted.first().copied()
+    }
+
+    /// Takes a block; nothing has changed after one that is wrong or not wanted.
+    pub(super) fn provide(&mut self, cid: Cid, block: Vec<u8>) -> Result<(), LoadError> {
         if !self.wanted.contains(&cid) {
             return Err(LoadError::NotWanted { cid });
         }
@@ -202,78 +317,11 @@ impl Loader {
         self.held = self.held.saturating_add(block.len() as u64);
         limit("total size", self.root, self.held, self.limits.total)?;
         self.blocks.insert(cid, block);
-        if self.wanted.is_empty() {
-            self.advance()?;
-        }
-        Ok(())
-    }
-
-    /// The distributive, when nothing is wanted any more.
-    ///
-    /// # Errors
-    /// A block that is still missing, a file that is malformed or too large.
-    pub fn finish(self) -> Result<Distributive, LoadError> {
-        let missing = self.wanted.first().copied().unwrap_or(self.root);
-        let definition = match &self.definition {
-            Some(definition) if self.wanted.is_empty() => definition.clone(),
-            _ => return Err(LoadError::Missing { cid: missing }),
-        };
-        let (mut files, mut total) = (BTreeMap::new(), 0_u64);
-        for (cid, max) in parts(&definition, &self.limits) {
-            if files.contains_key(&cid) {
-                continue;
-            }
-            let content = self.read(cid, max)?;
-            total = total.saturating_add(content.len() as u64);
-            limit("total size", self.root, total, self.limits.total)?;
-            files.insert(cid, content);
-        }
-        Ok(Distributive {
-            cid: self.root,
-            definition,
-            files,
-        })
-    }
-
-    /// Looks for what is missing, now that all that was asked for is there.
-    fn advance(&mut self) -> Result<(), LoadError> {
-        if self.definition.is_none() {
-            self.walk(self.root, self.limits.definition)?;
-            if !self.wanted.is_empty() {
-                return Ok(());
-            }
-            let text = self.read(self.root, self.limits.definition)?;
-            let definition = WorkerDefinition::parse(&text)?;
-            self.check(&definition)?;
-            self.definition = Some(definition);
-        }
-        let files = self
-            .definition
-            .as_ref()
-            .map(|definition| parts(definition, &self.limits));
-        for (cid, max) in files.unwrap_or_default() {
-            self.walk(cid, max)?;
-        }
-        Ok(())
-    }
-
-    fn check(&self, definition: &WorkerDefinition) -> Result<(), LoadError> {
-        let count =
-            |what, actual: usize, max: usize| limit(what, self.root, actual as u64, max as u64);
-        count("services", definition.services.len(), self.limits.services)?;
-        count("spells", definition.spells.len(), self.limits.services)?;
-        for service in &definition.services {
-            count(
-                "modules of a service",
-                service.modules.len(),
-                self.limits.modules,
-            )?;
-        }
         Ok(())
     }
 
     /// Marks the missing blocks of a file as wanted, and checks its shape.
-    fn walk(&mut self, file: Cid, max: u64) -> Result<(), LoadError> {
+    pub(super) fn walk(&mut self, file: Cid, max: u64) -> Result<(), LoadError> {
         let (mut pending, mut seen) = (vec![(file, 0)], BTreeSet::new());
         while let Some((cid, depth)) = pending.pop() {
             let Some(block) = self.blocks.get(&cid) else {
@@ -295,8 +343,8 @@ impl Loader {
         Ok(())
     }
 
-    /// Puts a file together whose shape [`Loader::walk`] has checked.
-    fn read(&self, file: Cid, max: u64) -> Result<Vec<u8>, LoadError> {
+    /// Puts a file together whose shape [`Pieces::walk`] has checked.
+    pub(super) fn read(&self, file: Cid, max: u64) -> Result<Vec<u8>, LoadError> {
         let (mut content, mut count) = (Vec::new(), 0);
         let mut pending = vec![(file, None)];
         while let Some((cid, stated)) = pending.pop() {

@@ -1,13 +1,15 @@
 //! Where the blocks of a distributive come from.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
 
-use super::{Blocks, Distributive, Limits, LoadError, Loader};
+use super::{Blocks, Distributive, Limits, LoadError, Loader, load::Pieces};
 use crate::Cid;
 
 /// A store of blocks that does not answer.
@@ -91,6 +93,33 @@ impl Distributive {
     }
 }
 
+/// Fetches one file from a store, and verifies every block. Of the limits those on a module, on
+/// levels, on blocks and on all bytes apply.
+///
+/// # Errors
+/// A missing or wrong block, a malformed or too large file, a store that does not answer.
+pub async fn fetch_file(
+    store: &dyn BlockStore,
+    cid: Cid,
+    limits: Limits,
+) -> Result<Vec<u8>, FetchError> {
+    let mut pieces = Pieces::new(cid, limits);
+    loop {
+        while let Some(wanted) = pieces.first_wanted() {
+            let block = store.block(wanted).await?;
+            let block = block.ok_or(LoadError::Missing { cid: wanted })?;
+            pieces.provide(wanted, block)?;
+        }
+        pieces.walk(cid, limits.module)?;
+        if pieces.first_wanted().is_none() {
+            return Ok(pieces.read(cid, limits.module)?);
+        }
+    }
+}
+
+/// Makes the names of files that are not whole yet differ.
+static HALVES: AtomicU64 = AtomicU64::new(0);
+
 /// A folder with a file for each block, named by its identifier.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -114,7 +143,8 @@ impl Folder {
         &self.path
     }
 
-    /// Writes blocks; what is there already stays. Who reads meanwhile sees whole blocks only.
+    /// Writes blocks, which are on disk when this returns; what is there already stays. Who reads
+    /// meanwhile sees whole blocks only.
     ///
     /// # Errors
     /// What the system says.
@@ -123,15 +153,23 @@ impl Folder {
         for (cid, block) in blocks {
             let file = self.path.join(cid.to_string());
             if !file.exists() {
-                let half = self.path.join(format!(".{cid}.{}", std::process::id()));
-                fs::write(&half, block)?;
+                let number = HALVES.fetch_add(1, Ordering::Relaxed);
+                let half = format!(".{cid}.{}.{number}", std::process::id());
+                let half = self.path.join(half);
+                let mut written = fs::File::create(&half)?;
+                written.write_all(block)?;
+                written.sync_all()?;
                 fs::rename(&half, &file)?;
             }
         }
-        Ok(())
+        fs::File::open(&self.path)?.sync_all()
     }
 
-    fn read(&self, cid: Cid) -> io::Result<Option<Vec<u8>>> {
+    /// A block, which nobody has compared with its identifier; nothing where it is not there.
+    ///
+    /// # Errors
+    /// What the system says, and a block that is too large.
+    pub fn get(&self, cid: Cid) -> io::Result<Option<Vec<u8>>> {
         let file = match fs::File::open(self.path.join(cid.to_string())) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -152,7 +190,7 @@ impl Folder {
 #[async_trait]
 impl BlockStore for Folder {
     async fn block(&self, cid: Cid) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(cid).map_err(|error| StoreError {
+        self.get(cid).map_err(|error| StoreError {
             cid,
             store: self.path.display().to_string(),
             reason: error.to_string(),
@@ -163,7 +201,10 @@ impl BlockStore for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distributive::{DistributiveBuilder, TriggerConfig};
+    use crate::{
+        distributive::{DistributiveBuilder, TriggerConfig},
+        unixfs,
+    };
 
     fn example() -> (Cid, Blocks) {
         let mut builder = DistributiveBuilder::new();
@@ -197,6 +238,41 @@ mod tests {
         let short = Folder::new(folder.path(), 1);
         let refused = short.block(cid).await.unwrap_err().to_string();
         assert!(refused.contains("2 bytes, at most 1"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn single_files_are_verified() {
+        let content: Vec<u8> = (0..700_000_u32).map(|number| number as u8).collect();
+        let mut blocks = Blocks::new();
+        let cid = unixfs::add(&content, |cid, block| {
+            blocks.insert(cid, block.to_vec());
+        });
+        let fetch = |blocks: Blocks, limits| async move { fetch_file(&blocks, cid, limits).await };
+        let whole = fetch(blocks.clone(), Limits::default()).await.unwrap();
+        assert_eq!(whole, content);
+
+        let small = Limits {
+            module: 699_999,
+            ..Limits::default()
+        };
+        let refused = fetch(blocks.clone(), small).await.unwrap_err().to_string();
+        assert!(refused.starts_with("file size of"), "{refused}");
+        for leaf in blocks.keys().filter(|leaf| **leaf != cid) {
+            let mut wrong = blocks.clone();
+            wrong.insert(*leaf, b"lie".to_vec());
+            let refused = fetch(wrong, Limits::default()).await;
+            assert!(matches!(
+                refused,
+                Err(FetchError::Load(LoadError::WrongHash { length: 3, .. }))
+            ));
+            let mut short = blocks.clone();
+            short.remove(leaf);
+            let refused = fetch(short, Limits::default()).await;
+            assert!(matches!(
+                refused,
+                Err(FetchError::Load(LoadError::Missing { .. }))
+            ));
+        }
     }
 
     struct Broken;

@@ -9,9 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, ChainConfig, ChainListenerConfig, ConfigError, DevModeConfig, EffectorConfig,
-    EngineLimits, HumanDuration, Ignored, KademliaConfig, Kind, NetworkConfig, NetworkName,
-    ProtocolConfig, ServiceConfig, Setting, SystemServicesConfig, VmLimits,
+    ByteSize, ChainConfig, ChainListenerConfig, ConfigError, ContentConfig, DevModeConfig,
+    EffectorConfig, EngineLimits, HumanDuration, Ignored, KademliaConfig, Kind, NetworkConfig,
+    NetworkName, ProtocolConfig, ServiceConfig, Setting, SystemServicesConfig, VmLimits,
     deployment::default_effectors, system::default_spell_ttl,
 };
 
@@ -160,6 +160,8 @@ settings! {
         pub dev_mode: DevModeConfig = DevModeConfig::default(),
         /// Services that the host deploys at start.
         pub system_services: SystemServicesConfig = SystemServicesConfig::default(),
+        /// Files of the network without a daemon.
+        pub content: ContentConfig = ContentConfig::default(),
         /// The chain of the marketplace.
         pub chain_config: Option<ChainConfig> = None,
         /// How capacity is proven to the chain of `chain_config`.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{HumanDuration, Ignored};
+use super::{ByteSize, HumanDuration, Ignored};
 
 /// The public content store of the network.
 const IPFS: &str = "/dns4/ipfs.fluence.dev/tcp/5001";
@@ -25,6 +25,26 @@ settings! {
         pub enable: bool = false,
         /// The programs: name by which a module imports one, its path.
         pub binaries: BTreeMap<String, PathBuf> = default_binaries(),
+    }
+}
+
+settings! {
+    /// Files by their content identifiers without a daemon of IPFS, table `[content]`. The peer keeps
+    /// blocks in its directory, gives them to any peer that asks, fetches others from peers, and
+    /// answers for `aqua-ipfs` itself where that has no modules.
+    pub table ContentConfig {
+        /// Whether it does so; `data_dir` is needed.
+        pub enable: bool = false,
+        /// Bytes of all blocks that the peer keeps.
+        pub max_size: ByteSize = ByteSize(1 << 30),
+        /// Bytes of a file that is fetched or kept.
+        pub max_file: ByteSize = ByteSize(64 << 20),
+        /// Multiaddresses, with peer ids, of peers that are asked before all others.
+        pub peers: Vec<String> = Vec::new(),
+        /// URL of a gateway of IPFS (`http://HOST:PORT`), asked for what no peer has.
+        pub gateway: Option<String> = None,
+        /// URL of the RPC of a kubo node, asked after the gateway.
+        pub kubo: Option<String> = None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Functions that ask who calls and then do little: `vm` (§3.10), `aqua-ipfs` (§3.11),
 //! `run-console` (§3.10).
 
+use std::sync::Arc;
+
 use super::Inner;
 use crate::{
     builtins::{Answer, Failure},
@@ -43,14 +45,20 @@ fn check_vm(inner: &Inner, call: &FunctionCall) -> Result<(), Failure> {
     .into())
 }
 
-/// The host's own `aqua-ipfs` is for its managers and worker spells; the call goes on to the service
-/// with that alias.
-pub(super) fn aqua_ipfs(inner: &Inner, call: &FunctionCall) -> Answer {
+/// The host's own `aqua-ipfs` is for its managers and worker spells. The host answers itself where it
+/// has a store of content; else the call goes on to the service with that alias.
+pub(super) async fn aqua_ipfs(inner: &Arc<Inner>, call: &FunctionCall) -> Answer {
+    if call.scope() != PeerScope::Host {
+        return Ok(FunctionOutcome::NotDefined);
+    }
     let is_open = inner.config.dev_binaries.is_some();
-    if call.scope() == PeerScope::Host && !is_open {
+    if !is_open {
         inner.guard.check(call)?;
     }
-    Ok(FunctionOutcome::NotDefined)
+    match inner.content.get() {
+        Some(content) => content.call(inner, call).await,
+        None => Ok(FunctionOutcome::NotDefined),
+    }
 }
 
 /// Prints its arguments to the log of the host.

@@ -177,10 +177,15 @@ impl Vault {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn put(&self, call: &FunctionCall, now_ms: u64, text: &str) -> Result<String, VaultError> {
+    pub fn put(
+        &self,
+        call: &FunctionCall,
+        now_ms: u64,
+        content: impl AsRef<[u8]>,
+    ) -> Result<String, VaultError> {
         let folder = self.enter(call, now_ms)?;
         let file = Uuid::new_v4().to_string();
-        fs::write(folder.join(&file), text).map_err(|source| VaultError::Write {
+        fs::write(folder.join(&file), content).map_err(|source| VaultError::Write {
             file: file.clone(),
             source,
         })?;

@@ -4,13 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
+use libp2p::request_response::ResponseChannel;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
@@ -20,6 +21,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::address::{
     describe, peer_of, root, socket_of, spell_out_loopback, with_peer, with_port,
 };
+use super::blocks::{self, BlockProvider, Exchange};
 use super::boxed::Boxed;
 use super::counters::NetworkCounters;
 use super::discovery::{Answer, Discovery, DiscoveryLimits};
@@ -79,6 +81,17 @@ pub(crate) enum Command {
     Bootstrap {
         reply: oneshot::Sender<Result<(), KademliaError>>,
     },
+    /// Asks a connected peer for a block.
+    Block {
+        peer: PeerId,
+        cid: Vec<u8>,
+        reply: blocks::Reply,
+    },
+    /// What was found for another peer that asked.
+    Found {
+        answer: blocks::Answer,
+        channel: ResponseChannel<blocks::Answer>,
+    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },
@@ -91,6 +104,7 @@ struct Behaviour {
     ping: ping::Behaviour,
     kademlia: Toggle<kad::Behaviour<MemoryStore>>,
     particles: particles::Behaviour,
+    blocks: blocks::Behaviour,
 }
 
 /// The swarm and everybody who waits for it.
@@ -106,10 +120,20 @@ pub(crate) struct Driver {
     /// Connected peers that are not part of this Kademlia network.
     outsiders: HashSet<PeerId>,
     discovery: Discovery,
+    exchange: Exchange,
     dials: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
     connects: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
     #[cfg(feature = "http")]
     recorder: Arc<Recorder>,
+}
+
+/// What a driver shares with the handles of its network.
+pub(crate) struct Outside {
+    pub(crate) table: Arc<PeerTable>,
+    pub(crate) counters: Arc<NetworkCounters>,
+    pub(crate) incoming: mpsc::Sender<Incoming>,
+    pub(crate) events: broadcast::Sender<NetworkEvent>,
+    pub(crate) provider: Arc<OnceLock<Arc<dyn BlockProvider>>>,
 }
 
 impl Driver {
@@ -119,11 +143,15 @@ impl Driver {
         key: Keypair,
         config: &NetworkConfig,
         role: Role,
-        table: Arc<PeerTable>,
-        counters: Arc<NetworkCounters>,
-        incoming: mpsc::Sender<Incoming>,
-        events: broadcast::Sender<NetworkEvent>,
+        outside: Outside,
     ) -> Result<(Self, mpsc::Sender<Command>, Vec<Multiaddr>), NetworkError> {
+        let Outside {
+            table,
+            counters,
+            incoming,
+            events,
+            provider,
+        } = outside;
         let name = config.network.kademlia_protocol();
         let rules = Rules {
             kademlia_protocol: name.clone(),
@@ -168,6 +196,7 @@ impl Driver {
                 .then(|| kademlia(peer, kademlia_protocol, config))
                 .into(),
             particles: particles::Behaviour::new(shared, table.clone()),
+            blocks: blocks::behaviour(),
         };
         let swarm_config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(config.connection_idle_timeout.0)
@@ -199,6 +228,7 @@ impl Driver {
                 fail_threshold: config.kademlia.peer_fail_threshold.max(1),
                 ban: config.kademlia.ban_cooldown.0,
             }),
+            exchange: Exchange::new(provider, sender.downgrade()),
             dials: HashMap::new(),
             connects: HashMap::new(),
             #[cfg(feature = "http")]
@@ -324,6 +354,18 @@ impl Driver {
                     None => Err(KademliaError::Cancelled),
                 };
                 let _ = reply.send(result);
+            }
+            Command::Block { peer, cid, reply } => {
+                let behaviour = &mut self.swarm.behaviour_mut().blocks;
+                self.exchange.ask(behaviour, peer, cid, reply);
+            }
+            Command::Found { answer, channel } => {
+                // The other side may have left.
+                let _ = self
+                    .swarm
+                    .behaviour_mut()
+                    .blocks
+                    .send_response(channel, answer);
             }
             Command::Shutdown { .. } => {}
         }
@@ -489,6 +531,10 @@ impl Driver {
             #[cfg(feature = "http")]
             BehaviourEvent::Ping(event) => self.recorder.ping(&event),
             BehaviourEvent::Particles(event) => self.on_connection_change(event),
+            BehaviourEvent::Blocks(event) => {
+                let behaviour = &mut self.swarm.behaviour_mut().blocks;
+                self.exchange.on_event(behaviour, event);
+            }
             _ => {}
         }
     }

@@ -1,8 +1,9 @@
 //! The handle of a running network.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,9 @@ use particle::{KeyPair, Particle, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::address::{peer_of, without_peer};
+use super::blocks::{BlockError, BlockProvider};
 use super::counters::NetworkCounters;
-use super::driver::{Command, Driver};
+use super::driver::{Command, Driver, Outside};
 use super::identity::{from_libp2p, key_pair, to_libp2p};
 #[cfg(feature = "http")]
 use super::recorder::Recorder;
@@ -37,12 +39,11 @@ pub enum Role {
 }
 
 /// A running network. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     peer_id: PeerId,
     libp2p_id: libp2p::PeerId,
@@ -61,6 +62,8 @@ struct Inner {
     bootstrap_nodes: usize,
     /// Whether the last Kademlia bootstrap began.
     joined: AtomicBool,
+    /// What others get when they ask for blocks.
+    provider: Arc<OnceLock<Arc<dyn BlockProvider>>>,
     #[cfg(feature = "http")]
     recorder: Arc<Recorder>,
 }
@@ -106,6 +109,7 @@ impl Network {
         let counters = Arc::new(NetworkCounters::default());
         let (incoming, received) = mpsc::channel(config.particle_queue_buffer.max(1));
         let (events, _) = broadcast::channel(EVENTS);
+        let provider = Arc::<OnceLock<_>>::default();
         let bootstrap_nodes: Vec<Multiaddr> = config
             .bootstrap_nodes
             .iter()
@@ -118,10 +122,13 @@ impl Network {
             libp2p_key,
             config,
             role,
-            table.clone(),
-            counters.clone(),
-            incoming.clone(),
-            events.clone(),
+            Outside {
+                table: table.clone(),
+                counters: counters.clone(),
+                incoming: incoming.clone(),
+                events: events.clone(),
+                provider: provider.clone(),
+            },
         )
         .await?;
         #[cfg(feature = "http")]
@@ -144,6 +151,7 @@ impl Network {
                 bootstraps: bootstrap::Connected::default(),
                 bootstrap_nodes: bootstrap_nodes.len(),
                 joined: AtomicBool::new(false),
+                provider,
                 #[cfg(feature = "http")]
                 recorder,
             }),
@@ -349,6 +357,40 @@ impl Network {
         begun
     }
 
+    /// Gives blocks to whoever asks for them. Once set, the provider stays: false when there was one.
+    pub fn provide_blocks(&self, provider: Arc<dyn BlockProvider>) -> bool {
+        self.inner.provider.set(provider).is_ok()
+    }
+
+    /// Asks a peer for the block that the bytes of a content identifier name; connects to it as
+    /// [`send`](Self::send) does. Nothing where the peer does not have it. The block is not compared
+    /// with the identifier.
+    ///
+    /// # Errors
+    /// The peer cannot be reached, does not exchange blocks, or does not answer.
+    pub async fn block(&self, peer: &PeerId, cid: Vec<u8>) -> Result<Option<Vec<u8>>, BlockError> {
+        let unreachable = |reason: String| BlockError::Unreachable {
+            peer: peer.to_string(),
+            reason,
+        };
+        let Some(target) = to_libp2p(peer) else {
+            return Err(unreachable("unknown kind of id".to_owned()));
+        };
+        if !self.inner.table.is_connected(&target) {
+            let reached = self.reach(target, None).await;
+            reached.map_err(|error| unreachable(error.to_string()))?;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Block {
+            peer: target,
+            cid,
+            reply,
+        })
+        .await
+        .ok_or(BlockError::Stopped)?;
+        answer.await.unwrap_or(Err(BlockError::Stopped))
+    }
+
     /// Closes all connections and listeners and ends the background work. Idempotent.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
@@ -527,6 +569,12 @@ impl Network {
                 })
             }
         }
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Network({})", self.inner.peer_id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two and more networks on loopback.
 
+mod blocks;
 mod kademlia;
 mod strangers;
 

@@ -33,7 +33,7 @@ impl Plan {
         let Some(address) = &listener.ccp_endpoint else {
             return Ok(None);
         };
-        let wrong = |reason: String| PeerError::Chain {
+        let wrong = |reason: String| PeerError::Setting {
             key: "chain_listener_config.ccp_endpoint",
             reason,
         };

@@ -63,7 +63,7 @@ impl Market {
 }
 
 fn wrong<E: std::fmt::Display>(key: &'static str) -> impl FnOnce(E) -> PeerError {
-    move |error| PeerError::Chain {
+    move |error| PeerError::Setting {
         key,
         reason: error.to_string(),
     }

@@ -16,15 +16,17 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::AbortHandle;
 
 use super::PeerError;
+use super::content;
 use super::core::Core;
 use crate::builtins::Guard;
 use crate::chain::blocks;
 use crate::clock::Clock;
 use crate::config::PeerConfig;
+use crate::content::Content;
 use crate::deployment::{Deployment, DeploymentConfig, DeploymentParts};
 use crate::engine::Engine;
 use crate::host::HostChain;
-use crate::network::{Network, NetworkEvent};
+use crate::network::{Network, NetworkEvent, peer_of_address};
 use crate::services::{Marine, ServiceOptions, Services, TokioBlocking};
 use crate::spells::Happening;
 use crate::store::Store;
@@ -52,6 +54,9 @@ pub(super) struct Hosting {
     heads: Mutex<Option<BoxStream<'static, u64>>>,
     clock: Arc<dyn Clock>,
     spells: Option<AbortHandle>,
+    /// Taken when the network is there.
+    plan: Mutex<Option<content::Plan>>,
+    content: Option<Arc<Content>>,
 }
 
 impl Hosting {
@@ -78,6 +83,11 @@ impl Hosting {
             heads: Mutex::new(heads),
             clock: clock.clone(),
             spells: None,
+            plan: Mutex::new(content::Plan::open(
+                &config.content,
+                config.data_dir.as_deref(),
+            )?),
+            content: None,
         };
         if config.services.is_empty() && config.data_dir.is_none() {
             return Ok(hosting);
@@ -124,6 +134,10 @@ impl Hosting {
         self.deployment.as_ref()
     }
 
+    pub(super) fn content(&self) -> Option<&Arc<Content>> {
+        self.content.as_ref()
+    }
+
     /// Adds the functions that deploy, and then all services.
     pub(super) fn join(&self, host: HostChain) -> HostChain {
         let host = match &self.deployment {
@@ -157,6 +171,15 @@ impl Hosting {
         let blocks = blocks(self.chain.clone(), heads, self.clock.clone());
         let happenings = happenings(core.network(), blocks);
         deployment.attach(Arc::new(Control(Arc::downgrade(core))));
+        let plan = self.plan.get_mut();
+        if let Some(plan) = plan.unwrap_or_else(PoisonError::into_inner).take() {
+            let content = plan.start(core.network()).await;
+            if config.system_services.aqua_ipfs.modules.is_empty() {
+                let address = content_address(core.network(), config);
+                deployment.serve_content(content.clone(), &address);
+            }
+            self.content = Some(content);
+        }
         if let Err(error) = system::deploy(&deployment, &config.system_services).await {
             core.stop().await;
             return Err(error.into());
@@ -224,6 +247,17 @@ fn settings_of(config: &PeerConfig, folder: &Path) -> Result<DeploymentConfig, P
         spell_ttl: config.max_spell_particle_ttl.into(),
         worker_period_sec: config.system_services.decider.worker_period_sec,
     })
+}
+
+/// Where others reach the peer, and so the blocks that it keeps.
+fn content_address(network: &Network, config: &PeerConfig) -> String {
+    let external = config.network().external_addresses.into_iter().next();
+    let own = || network.listen_addresses().first().cloned();
+    let address = external.or_else(own).unwrap_or_default();
+    match peer_of_address(&address) {
+        Some(_) => address,
+        None => format!("{address}/p2p/{}", network.peer_id()),
+    }
 }
 
 /// The engine of a peer as its workers and spells see it. Its functions belong to the peer, so they

@@ -91,5 +91,10 @@ async fn local_addresses_in_answers_are_not_kept() {
     assert!(found.is_err(), "{found:?}");
     knows(&victim, &[&liar]).await;
     let known = Connectivity::get_contact(&victim.network, &hidden.id().to_string()).await;
-    assert!(known.as_ref().is_none_or(|known| known.addresses.is_empty()), "{known:?}");
+    assert!(
+        known
+            .as_ref()
+            .is_none_or(|known| known.addresses.is_empty()),
+        "{known:?}"
+    );
 }
