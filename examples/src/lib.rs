@@ -14,6 +14,7 @@ pub mod local;
 pub mod log;
 pub mod market;
 pub mod path;
+pub mod provider;
 pub mod samples;
 pub mod script;
 pub mod signals;
