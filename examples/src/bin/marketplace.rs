@@ -152,14 +152,15 @@ async fn run(arguments: Arguments) -> Result<()> {
         format!("{matched} units work for {deal}"),
     );
 
+    // Its blocks travel over the network: nobody has to be trusted, as each one is verified.
+    let published = developer::publish(blocks, &network).await?;
     let mut hosted = Vec::new();
     for provider in &providers {
-        let worker = provider
-            .host(&ledger, |cid| blocks.get(&cid).cloned())
-            .await?;
+        let worker = provider.host(&ledger, published.peer_id()).await?;
         collector.watch(worker.worker);
         hosted.push(worker);
     }
+    published.shutdown().await;
     epochs.push(ledger.next_epoch(in_deal).await?.0);
     story.told("deployment", format!("{} workers registered", hosted.len()));
 

@@ -1,21 +1,29 @@
 //! A developer: packs an application, makes a deal, and calls it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use deal_types::{
     AccessType, Address, Cid, DealStatus, OnChainCid, PeerKey, U256,
     contract::{DeployDeal, GetDealStatus, MarketEvent, MatchDeal, token},
     distributive::{Blocks, DistributiveBuilder, TriggerConfig},
 };
 use particle::PeerId;
-use peer_core::client::{Client, Request};
+use peer_core::{
+    client::{Client, Request},
+    config::NetworkConfig,
+    network::{BlockProvider, Network, Role},
+};
 use serde_json::Value;
 
 use super::{
     ledger::{DEVELOPER, Ledger, payments},
     provider::{Hosted, Provider},
 };
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    local::{LocalNetwork, random_key},
+};
 
 /// What the developer pays for a unit and epoch, in whole payment tokens.
 pub const PRICE: u64 = 2;
@@ -36,6 +44,34 @@ pub fn application() -> (Cid, Blocks) {
     builder.service("parrot", None, [("parrot", PARROT)]);
     builder.spell("greeter", SPELL, &TriggerConfig::default(), "{}");
     builder.build()
+}
+
+/// What the developer's node gives to whoever asks.
+struct Published(Blocks);
+
+#[async_trait]
+impl BlockProvider for Published {
+    async fn block(&self, cid: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(&Cid::from_bytes(cid).ok()?).cloned()
+    }
+}
+
+/// Starts a node of the developer that has the blocks of an application, connected with all peers.
+///
+/// # Errors
+/// It does not start, or cannot reach a peer.
+pub async fn publish(blocks: Blocks, peers: &LocalNetwork) -> Result<Network> {
+    let config = NetworkConfig::default();
+    let (node, _received) = Network::start(&random_key()?, &config, Role::Client)
+        .await
+        .map_err(Failure::new)?;
+    node.provide_blocks(Arc::new(Published(blocks)));
+    for peer in peers.peers() {
+        if let Some(address) = peer.network().listen_addresses().first() {
+            node.dial(address).await.map_err(Failure::new)?;
+        }
+    }
+    Ok(node)
 }
 
 /// Makes a deal for one worker at each provider.

@@ -27,6 +27,7 @@ use deal_types::{
 use particle::{KeyPair, PeerId};
 use peer_core::{
     client::{Client, Request},
+    content::PeerBlocks,
     peer::Peer,
 };
 use serde_json::Value;
@@ -217,22 +218,21 @@ impl Provider {
     }
 
     /// Serves the deal that the chain has for this peer: a worker for its unit, and in it the
-    /// services of the distributive, every block of which is checked; then names the worker there.
+    /// services of the distributive, whose blocks come from the developer's node and are checked; then
+    /// names the worker there.
     ///
     /// # Errors
     /// The chain has no deal for the peer, the distributive is not what the deal names, or the peer
     /// refuses to deploy it.
-    pub async fn host(
-        &self,
-        ledger: &Ledger,
-        fetch: impl FnMut(Cid) -> Option<Vec<u8>>,
-    ) -> Result<Hosted> {
+    pub async fn host(&self, ledger: &Ledger, developer: PeerId) -> Result<Hosted> {
         let deals = self.market.deals().await.map_err(Failure::new)?;
         let deal = deals.into_iter().next();
         let deal = deal.ok_or_else(|| Failure::new(format_args!("{}: no deal", self.name)))?;
         let info = deal.info.map_err(Failure::new)?;
         let app_cid: Cid = info.app_cid.parse().map_err(Failure::new)?;
-        let app = Distributive::load(app_cid, Limits::default(), fetch).map_err(Failure::new)?;
+        let blocks = PeerBlocks::new(self.peer.network().clone(), vec![developer]);
+        let app = Distributive::fetch(&blocks, app_cid, Limits::default());
+        let app = app.await.map_err(Failure::new)?;
 
         let host = self.peer.peer_id();
         let client = self.client().await?;
