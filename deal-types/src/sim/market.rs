@@ -57,11 +57,25 @@ pub(super) struct Unit {
     /// Zero until it returned from a deal.
     pub(super) start_epoch: u64,
     pub(super) worker: Bytes32,
-    /// The epoch of the proofs that are counted.
+    /// Its last epoch that is granted: proofs of the one after it are granted next, of no other.
+    pub(super) granted: u64,
+    /// The epoch of its last proof.
     pub(super) proof_epoch: u64,
+    /// Proofs of that epoch.
     pub(super) proofs: u64,
     /// Taken out of the current commitment.
     pub(super) exited: bool,
+}
+
+impl Unit {
+    /// Proofs of an epoch, if it is that of the last one.
+    pub(super) fn proofs_of(&self, epoch: u64) -> u64 {
+        if self.proof_epoch == epoch {
+            self.proofs
+        } else {
+            0
+        }
+    }
 }
 
 /// A commitment with what was earned in it.

@@ -278,6 +278,9 @@ impl Exec<'_> {
     /// Gives a unit back to the commitment of its peer, from which it was `moved`, or which is newer
     /// than the worker. One that is over only hears of it: the unit has nothing to prove, and its
     /// staker's rewards go on.
+    ///
+    /// Proofs of the epoch in which it went to the deal, and of the one in which it comes back, are
+    /// never granted: none is granted before its epoch is over, and this epoch counts as granted.
     fn return_unit(
         &mut self,
         address: Address,
@@ -289,6 +292,7 @@ impl Exec<'_> {
         let price = self.deal(address)?.terms.price;
         let start = epoch + 1;
         let active = self.account(id)? == CommitmentStatus::Active;
+        self.market()?.unit_mut(unit_id)?.granted = epoch;
         if active {
             self.market()?.unit_mut(unit_id)?.start_epoch = start;
             self.market()?.ledger_mut(id)?.commitment.additional += 1;
