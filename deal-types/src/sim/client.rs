@@ -3,7 +3,7 @@
 use super::{
     Exec, Refusal,
     deal::{Deal, Terms},
-    exec::{add, require, sub},
+    exec::{add, message, require, sub},
 };
 use crate::{
     AccessType, Address, U256,
@@ -147,14 +147,14 @@ impl Exec<'_> {
         let deposited_epochs = self.market()?.params().min_deal_deposited_epochs;
         let deal = self.current_deal()?;
         deal.balance = sub(deal.balance, call.amount)?;
-        let is_over = deal
-            .ended
-            .is_some_and(|ended| epoch > ended.saturating_add(deposited_epochs));
         let covered = deal.balance >= deal.reserve(deposited_epochs)?;
-        require(
-            is_over || covered,
-            "Free balance needs to cover minDealDepositedEpochs",
-        )?;
+        let waited = match deal.ended {
+            _ if covered => Ok(()),
+            None => Err("Free balance needs to cover minDealDepositedEpochs"),
+            Some(ended) if epoch > ended.saturating_add(deposited_epochs) => Ok(()),
+            Some(_) => Err("Can't withdraw before minDealDepositedEpochs after deal end"),
+        };
+        waited.map_err(message)?;
         let token = deal.terms.payment_token;
         self.update_max_paid()?;
         self.transfer(token, address, sender, call.amount)?;

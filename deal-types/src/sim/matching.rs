@@ -26,14 +26,14 @@ impl Exec<'_> {
             self.deal(address)?.owner == sender,
             "Matcher: sender is not deal owner",
         )?;
+        let status = self.deal_status(address)?;
+        let open = matches!(status, DealStatus::Active | DealStatus::NotEnoughWorkers);
+        require(open, "Matcher: deal is not active")?;
         let last = last.unwrap_or_default();
         require(
             last == 0 || epoch > last.saturating_add(wait),
             "Matcher: too early to rematch",
         )?;
-        let status = self.deal_status(address)?;
-        let open = matches!(status, DealStatus::Active | DealStatus::NotEnoughWorkers);
-        require(open, "Matcher: deal is not active")?;
         let mut matched = false;
         for (offer, groups) in call.offers.iter().zip(&call.compute_units) {
             if !self.is_suitable(address, *offer)? {
@@ -223,17 +223,19 @@ impl Exec<'_> {
             return Err(Revert::CapacityCommitmentIsNotActive { status }.into());
         }
         self.grant(id, unit)?;
+        // One that came back in this epoch is not active yet, and stays counted as one that proves.
+        let is_back = self.market()?.unit(unit)?.granted == epoch;
         let rate = self.market()?.ledger(id)?.commitment.rate;
         let mut staker = self.staker(id)?;
         let reward_per_epoch = ratio(price, rate)?;
         staker.set_rate(staker.rate().saturating_add(reward_per_epoch));
         let ledger = self.market()?.ledger_mut(id)?;
         ledger.staker = Some(staker);
-        // One that came back in this epoch is not active yet.
         let commitment = &mut ledger.commitment;
-        match commitment.active.checked_sub(1) {
-            Some(rest) => commitment.active = rest,
-            None => commitment.additional = commitment.additional.saturating_sub(1),
+        if is_back {
+            commitment.additional = commitment.additional.saturating_sub(1);
+        } else {
+            commitment.active = commitment.active.saturating_sub(1);
         }
         self.tell(EntityAdded {
             commitment_id: id,
@@ -241,7 +243,9 @@ impl Exec<'_> {
             reward_per_epoch,
             current_epoch: U256::from(epoch),
         })?;
-        self.change_active(0, 1)?;
+        if !is_back {
+            self.change_active(0, 1)?;
+        }
         self.tell_stats(id, epoch - 1)?;
         self.tell(UnitDeactivated {
             commitment_id: id,
