@@ -13,8 +13,8 @@ mod node;
 use deal_types::{
     Bytes32, U256,
     chain::{
-        Chain, ChainError, ChainEvent, FollowError, Follower, FollowerConfig, LogFilter, Order,
-        SignedTransaction, rpc::RpcChain,
+        Chain, ChainError, ChainEvent, ChainExt, FollowError, Follower, FollowerConfig, LogFilter,
+        Order, SignedTransaction, TransactionState, rpc::RpcChain,
     },
     contract::Revert,
 };
@@ -263,6 +263,51 @@ async fn orders_that_cannot_be_made() {
     // None of them left a trace: the next attempt is the first.
     chain.submit(&order(1)).await.unwrap();
     node.set(|state| assert_eq!(state.sent[0].body().nonce, 0));
+}
+
+#[tokio::test]
+async fn a_node_of_another_chain_is_not_believed() {
+    let node = Node::start(false).await;
+    let (chain, mut follower) = (node.chain("http"), follower());
+    let wrong = ChainError::ChainId {
+        actual: 1,
+        expected: CHAIN_ID,
+    };
+    node.set(|state| state.chain_id = 1);
+    let error = follower.step(&chain).await.unwrap_err();
+    assert_eq!(error, FollowError::Chain(wrong.clone()));
+    assert_eq!(error.to_string(), "chain id is 1 where 31337 was expected");
+    assert_eq!(chain.call(CONTRACT, vec![]).await, Err(wrong.clone()));
+    node.set(|state| state.chain_id = CHAIN_ID);
+    assert_eq!(blocks(&follower.step(&chain).await.unwrap()), [1, 2, 3]);
+    // It goes away, and another node comes in its place.
+    let (state, address) = node.stop().await;
+    follower.step(&chain).await.unwrap_err();
+    state.lock().unwrap().chain_id = 1;
+    let _node = Node::listen(state, address, false).await;
+    assert_eq!(follower.step(&chain).await, Err(FollowError::Chain(wrong)));
+}
+
+#[tokio::test]
+async fn a_transaction_that_runs_out_of_gas_has_failed() {
+    let node = Node::start(false).await;
+    let chain = node.chain("http");
+    let hash = chain.submit(&order(1)).await.unwrap();
+    assert_eq!(
+        chain.transaction_state(hash).await,
+        Ok(TransactionState::Pending)
+    );
+    node.set(|state| {
+        state.mined.push(hash);
+        state.fails = true;
+    });
+    assert_eq!(
+        chain.transaction_state(hash).await,
+        Ok(TransactionState::Failed { block: 1 })
+    );
+    // It is not made a second time on its own.
+    assert_eq!(chain.submit(&order(1)).await, Ok(hash));
+    node.set(|state| assert_eq!(state.sent.len(), 1));
 }
 
 #[tokio::test]

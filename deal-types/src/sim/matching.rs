@@ -44,11 +44,6 @@ impl Exec<'_> {
                 if U256::from(deal.workers.len()) >= deal.terms.target_workers {
                     break;
                 }
-                // Of more units than a worker has the first are taken.
-                let units = usize::try_from(deal.terms.units_per_worker).unwrap_or(usize::MAX);
-                let Some(group) = group.get(..units) else {
-                    continue;
-                };
                 let Some(candidate) = self.candidate(address, *offer, group)? else {
                     continue;
                 };
@@ -62,7 +57,7 @@ impl Exec<'_> {
                 if U256::from(of_provider.count()) >= deal.terms.max_workers_per_provider {
                     break;
                 }
-                self.join(address, group, &candidate)?;
+                self.join(address, &candidate)?;
                 matched = true;
             }
         }
@@ -104,21 +99,31 @@ impl Exec<'_> {
         offer: Bytes32,
         group: &[Bytes32],
     ) -> Result<Option<Candidate>, Refusal> {
-        let committed_only = self.deal(address)?.access_type != AccessType::Whitelist;
+        let deal = self.deal(address)?;
+        let committed_only = deal.access_type != AccessType::Whitelist;
+        let wanted = usize::try_from(deal.terms.units_per_worker).unwrap_or(usize::MAX);
         let market = self.market()?;
-        for unit in group {
-            market.unit(*unit)?;
+        // Units in deals are passed over, and of more than a worker has the first are taken.
+        let mut units = Vec::new();
+        for id in group {
+            if units.len() == wanted {
+                break;
+            }
+            if market.unit(*id)?.deal.is_zero() {
+                units.push(*id);
+            }
         }
-        let first = group.first().and_then(|id| market.units.get(id));
+        let first = units.first().and_then(|id| market.units.get(id));
         let Some(peer_id) = first.map(|unit| unit.peer) else {
             return Ok(None);
         };
         let mut seen = std::collections::BTreeSet::new();
-        let free = |id: &Bytes32| {
+        let is_of_peer = |id: &Bytes32| {
             let unit = market.units.get(id);
-            unit.is_some_and(|unit| unit.peer == peer_id && unit.deal.is_zero())
+            unit.is_some_and(|unit| unit.peer == peer_id)
         };
-        if !group.iter().all(|id| free(id) && seen.insert(*id)) {
+        let fit = units.iter().all(|id| is_of_peer(id) && seen.insert(*id));
+        if units.len() < wanted || !fit {
             return Ok(None);
         }
         let peer = market.peer(peer_id)?;
@@ -129,6 +134,7 @@ impl Exec<'_> {
             peer: peer_id,
             provider: market.provider_of(peer),
             commitment: peer.commitment,
+            units,
         };
         if self
             .deal(address)?
@@ -143,16 +149,11 @@ impl Exec<'_> {
         Ok((active || !committed_only).then_some(candidate))
     }
 
-    fn join(
-        &mut self,
-        address: Address,
-        group: &[Bytes32],
-        candidate: &Candidate,
-    ) -> Result<(), Refusal> {
+    fn join(&mut self, address: Address, candidate: &Candidate) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let mut rate = U256::ZERO;
         let committed = !candidate.commitment.is_zero();
-        for unit in group {
+        for unit in &candidate.units {
             if committed {
                 rate = self.move_to_deal(address, candidate.commitment, *unit)?;
             }
@@ -166,14 +167,14 @@ impl Exec<'_> {
             candidate.peer,
             candidate.provider,
             epoch,
-            group.to_vec(),
+            candidate.units.clone(),
             candidate.commitment,
             rate,
         );
         let deal = self.deal(address)?;
         let app_cid = deal.app_cid;
         deal.workers.push((number, state));
-        for unit in group {
+        for unit in &candidate.units {
             let unit = self.market()?.unit_mut(*unit)?;
             (unit.deal, unit.worker) = (address, worker);
         }
@@ -188,7 +189,7 @@ impl Exec<'_> {
             peer_id: candidate.peer,
             deal: address,
             onchain_worker_id: worker,
-            cu_ids: group.to_vec(),
+            cu_ids: candidate.units.clone(),
             app_cid,
         })
     }
@@ -331,4 +332,6 @@ struct Candidate {
     peer: Bytes32,
     provider: Address,
     commitment: Bytes32,
+    /// As many as a worker has.
+    units: Vec<Bytes32>,
 }

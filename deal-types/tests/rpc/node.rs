@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) lose: Option<&'static str>,
     pub(crate) sent: Vec<SignedTransaction>,
     pub(crate) mined: Vec<Bytes32>,
+    /// Whether what is mined runs out of gas.
+    pub(crate) fails: bool,
     pub(crate) used_nonces: u64,
     pub(crate) refuse: Option<Value>,
     pub(crate) chain_id: u64,
@@ -166,7 +168,7 @@ impl State {
                         "transactionHash": hash.to_string(),
                         "blockNumber": "0x1",
                         "blockHash": Bytes32([1; 32]).to_string(),
-                        "status": "0x1",
+                        "status": if self.fails { "0x0" } else { "0x1" },
                         "logs": [],
                     }),
                     false => Value::Null,
