@@ -291,6 +291,35 @@ mod tests {
     }
 
     #[test]
+    fn other_versions_functions_and_lengths_are_refused() {
+        let good = Cid::of_block(Codec::RAW, b"x").to_bytes();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        let sha2_512 = [&[1, 0x55, 0x13, 0x40][..], &[7; 64]].concat();
+        let identity = [&[1, 0x55, 0x00, 0x01][..], &[7]].concat();
+        let longer = [&good[..], &[7]].concat();
+        for bytes in [
+            with(0, 2),
+            with(2, 0x16),
+            with(3, 0x1f),
+            good[..35].to_vec(),
+            longer,
+            sha2_512,
+            identity,
+        ] {
+            let text = format!("b{}", BASE32_LOWER.encode(&bytes));
+            let error = text.parse::<Cid>().unwrap_err();
+            assert_eq!(Cid::from_bytes(&bytes), Err(error.clone()));
+            let message = error.to_string();
+            assert!(message.contains(&hex::encode(&bytes[..5])), "{message}");
+            assert!(message.contains("sha2-256 digest of 32 bytes"), "{message}");
+        }
+    }
+
+    #[test]
     fn four_bytes_hold_short_codecs_only() {
         let raw = Cid::of_block(Codec::RAW, b"x");
         let chain = OnChainCid::try_from(raw).unwrap();

@@ -22,6 +22,7 @@
 //! `offers`, `matching`, `deal` and `token` are the calls that move them; `dispatch` finds the call.
 
 mod capacity;
+mod client;
 mod commitment;
 mod deal;
 mod dispatch;
@@ -36,6 +37,7 @@ mod proofs;
 mod staker;
 mod token;
 mod vesting;
+mod worker;
 
 pub use commitment::Commitment;
 pub use env::{Block, Contract, Log, Receipt, Target, Transaction};

@@ -14,7 +14,7 @@ use deal_types::{
     contract::{
         ActivateWorker, AddPaymentTokenToWhitelist, Call, CreateCommitment, DeployDeal,
         DepositCollateral, DepositToDeal, DiamondReceive, FinishCommitment, GetComputeUnits,
-        GetDealStatus, GetStatus, GetWorkers, MatchDeal, RegisterMarketOffer,
+        GetDealStatus, GetRewardPool, GetStatus, GetWorkers, MatchDeal, RegisterMarketOffer,
         RemoveUnitsFromCommitment, RemoveWorker, SetProviderInfo, StopDeal, SubmitProof,
         TotalRewards, WithdrawCollateral, WithdrawFromDeal, WithdrawReward, WithdrawRewards, token,
     },
@@ -506,6 +506,43 @@ fn two_units_without_proofs_fail_in_epoch_eleven() {
         (failed.failed_epoch, failed.total_fail_count),
         (uint(11), uint(20))
     );
+}
+
+/// As in the contracts: only proofs of the epoch after the last granted one are granted, and the epoch
+/// of a unit's return counts as granted.
+#[test]
+fn proofs_before_and_after_a_deal_are_not_granted() {
+    let mut world = World::new(Params::default());
+    let prove = |world: &mut World| (0..3).for_each(|number| world.prove(11, number));
+    world.epochs(1);
+    prove(&mut world);
+    world.deploy(500, 1, 1);
+    let deal = world.deals[0];
+    let call = MatchDeal {
+        deal,
+        offers: vec![world.offer],
+        compute_units: vec![vec![vec![word(11)]]],
+    };
+    world.send(CLIENT, world.market, &call, 0).outcome.unwrap();
+    world.epochs(1);
+    let onchain_id = Bytes32::from_uint(uint(1));
+    let receipt = world.send(PROVIDER, deal, &RemoveWorker { onchain_id }, 0);
+    receipt.outcome.unwrap();
+    prove(&mut world);
+    world.epochs(1);
+    let total = |world: &World| {
+        let commitment_id = world.commitments[0];
+        let call = TotalRewards { commitment_id };
+        world.read(world.market, &call).0.provider
+    };
+    prove(&mut world);
+    assert_eq!(total(&world), U256::ZERO);
+    let (pool,) = world.read(world.market, &GetRewardPool { epoch: uint(4) });
+    world.epochs(1);
+    prove(&mut world);
+    // The unit is the only one that proved, and a few wei are rounded away.
+    let lost = pool - total(&world);
+    assert!(lost < uint(100), "{lost} of {pool}");
 }
 
 #[test]

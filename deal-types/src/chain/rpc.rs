@@ -6,7 +6,13 @@ mod transport;
 
 pub use crate::http::{Endpoint, EndpointError};
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -57,6 +63,8 @@ pub struct RpcChain {
     config: RpcConfig,
     wallet: Option<Wallet>,
     submissions: Mutex<Submissions>,
+    /// Whether the node said that it is on the right chain.
+    is_on_chain: AtomicBool,
 }
 
 impl RpcChain {
@@ -71,12 +79,39 @@ impl RpcChain {
             config,
             wallet,
             submissions: Mutex::default(),
+            is_on_chain: AtomicBool::new(false),
         }
     }
 
+    /// Asks a node that is on the right chain: of another one nothing is believed.
     async fn ask(&self, method: &'static str, params: Value) -> Result<Value, ChainError> {
-        let answer = self.transport.request(method, &params).await?;
-        convert::result(method, answer)
+        if !self.is_on_chain.load(Ordering::Relaxed) {
+            self.check_chain().await?;
+        }
+        self.request(method, params).await
+    }
+
+    async fn request(&self, method: &'static str, params: Value) -> Result<Value, ChainError> {
+        match self.transport.request(method, &params).await {
+            Ok(answer) => convert::result(method, answer),
+            Err(error) => {
+                // Whoever answers next may be another node.
+                self.is_on_chain.store(false, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn check_chain(&self) -> Result<(), ChainError> {
+        const METHOD: &str = "eth_chainId";
+        let actual = convert::uint(METHOD, &self.request(METHOD, json!([])).await?)?;
+        let expected = self.config.chain_id;
+        if actual != U256::from(expected) {
+            let actual = u64::try_from(actual).unwrap_or(u64::MAX);
+            return Err(ChainError::ChainId { actual, expected });
+        }
+        self.is_on_chain.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn block_by(&self, tag: Value) -> Result<Option<convert::BlockAnswer>, ChainError> {

@@ -423,7 +423,10 @@ fn limit(what: &'static str, cid: Cid, actual: u64, limit: u64) -> Result<(), Lo
 
 #[cfg(test)]
 mod tests {
-    use super::{super::DistributiveBuilder, *};
+    use super::{
+        super::{DistributiveBuilder, ModuleReference, ServiceDefinition},
+        *,
+    };
     use crate::{distributive::TriggerConfig, unixfs};
 
     fn example() -> (Cid, Blocks) {
@@ -523,6 +526,93 @@ mod tests {
             }
         }
         assert_eq!(exceeded.len(), 8);
+    }
+
+    /// Loads a definition of one service whose module is `wasm`.
+    fn load_module(wasm: Cid, blocks: &Blocks) -> Result<Distributive, LoadError> {
+        let module = ModuleReference {
+            name: "m".into(),
+            wasm,
+        };
+        let service = ServiceDefinition {
+            modules: vec![module],
+            name: "s".into(),
+            total_memory_limit: None,
+        };
+        load_services(vec![service], blocks)
+    }
+
+    fn load_services(
+        services: Vec<ServiceDefinition>,
+        blocks: &Blocks,
+    ) -> Result<Distributive, LoadError> {
+        let definition = WorkerDefinition {
+            services,
+            spells: vec![],
+        };
+        let text = definition.to_canonical_json();
+        let cid = unixfs::cid_of(text.as_bytes());
+        let source = |wanted: Cid| match wanted == cid {
+            true => Some(text.clone().into_bytes()),
+            false => blocks.get(&wanted).cloned(),
+        };
+        Distributive::load(cid, Limits::default(), source)
+    }
+
+    #[test]
+    fn a_thousand_services_are_refused() {
+        let service = |number: usize| ServiceDefinition {
+            modules: vec![],
+            name: format!("s{number}"),
+            total_memory_limit: None,
+        };
+        let services = (0..1_000).map(service).collect();
+        let error = load_services(services, &Blocks::new()).unwrap_err();
+        assert!(
+            error.to_string().contains("1000 where at most 256"),
+            "{error}"
+        );
+        assert!(matches!(
+            error,
+            LoadError::Limit {
+                what: "services",
+                actual: 1_000,
+                limit: 256,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn modules_of_other_codecs_are_named() {
+        for codec in [Codec::DAG_CBOR, Codec::DAG_JSON, Codec(0x0a)] {
+            let cid = Cid::of_block(codec, b"x");
+            let blocks = Blocks::from([(cid, b"x".to_vec())]);
+            assert!(matches!(
+                load_module(cid, &blocks),
+                Err(LoadError::Codec { cid: named, codec: number }) if named == cid && number == codec.0
+            ));
+        }
+    }
+
+    /// A cycle would need a block that names its own hash; a source can only pretend that there is one.
+    #[test]
+    fn a_source_that_pretends_a_cycle_is_found_out() {
+        let leaf = Cid::of_block(Codec::RAW, b"x");
+        let node_of = |child: Cid| {
+            let link = unixfs::NodeLink {
+                cid: child,
+                total_size: 1,
+                content_size: 1,
+            };
+            Node { links: vec![link] }.encode()
+        };
+        let parent = Cid::of_block(Codec::DAG_PB, &node_of(leaf));
+        let blocks = Blocks::from([(parent, node_of(parent))]);
+        assert!(matches!(
+            load_module(parent, &blocks),
+            Err(LoadError::WrongHash { cid, .. }) if cid == parent
+        ));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Exec<'_> {
         self.tell(event)
     }
 
-    /// Grants a unit what its proofs of an earlier epoch earned.
+    /// Grants a unit what it earned in the epoch after the last one that was granted.
     pub(super) fn grant(&mut self, id: Bytes32, unit: Bytes32) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let market = self.market()?;
@@ -226,12 +226,18 @@ impl Exec<'_> {
             params.vesting_period_duration,
             params.vesting_period_count,
         );
+        let commitment = &market.ledger(id)?.commitment;
+        let last = match commitment.failed_epoch {
+            0 => commitment.end().min(epoch) - 1,
+            failed => failed.min(epoch - 1),
+        };
         let record = market.unit_mut(unit)?;
-        let (earned, proofs) = (record.proof_epoch, record.proofs);
-        if earned == 0 || earned >= epoch {
+        if record.granted >= last {
             return Ok(());
         }
-        (record.proof_epoch, record.proofs) = (0, 0);
+        let earned = record.granted + 1;
+        record.granted = last;
+        let proofs = record.proofs_of(earned);
         let total = market
             .counted_proofs
             .get(&earned)
@@ -240,11 +246,6 @@ impl Exec<'_> {
         if proofs < minimum || total == 0 {
             return Ok(());
         }
-        let commitment = &market.ledger(id)?.commitment;
-        let last = match commitment.failed_epoch {
-            0 => commitment.end().min(epoch) - 1,
-            failed => failed.min(epoch - 1),
-        };
         let pool = market.pool(earned).unwrap_or_default();
         let reward = super::exec::share(pool, U256::from(proofs), U256::from(total))?;
         let vesting = &mut market.ledger_mut(id)?.vesting;
@@ -371,7 +372,9 @@ impl Exec<'_> {
             None => Vec::new(),
         };
         for unit in units {
-            market.unit_mut(unit)?.exited = false;
+            let unit = market.unit_mut(unit)?;
+            unit.exited = false;
+            (unit.granted, unit.proof_epoch, unit.proofs) = (0, 0, 0);
         }
         self.tell(CommitmentFinished { commitment_id: id })
     }

@@ -2,18 +2,11 @@
 
 use super::{
     Exec, Refusal,
-    exec::{add, message, mul, require, share, sub},
+    exec::{message, mul, share, sub},
 };
 use crate::{
     AccessType, Address, Bytes32, DealStatus, OnChainCid, PRECISION, U256,
-    contract::{
-        ActivateWorker, AddProviderToAccessList, AppCidChanged, ChangeProvidersAccessType,
-        DealCreated, DealEnded, DeployDeal, DepositToDeal, Deposited, Initialized,
-        MaxPaidEpochUpdated, OwnershipTransferred, ProviderAddedToAccessList,
-        ProviderRemovedFromAccessList, ProvidersAccessTypeChanged, RemoveProviderFromAccessList,
-        RemoveWorker, Revert, SetAppCid, WithdrawFromDeal, WithdrawRewards, Withdrawn,
-        WorkerActivated, WorkerIdUpdated, WorkerRemoved, WorkerRewardWithdrawn,
-    },
+    contract::MaxPaidEpochUpdated,
     market::{Rewards, Worker},
 };
 
@@ -43,7 +36,7 @@ pub(super) struct WorkerState {
     /// The staker's part of what it earns, in 10⁻⁷.
     pub(super) rate: U256,
     /// Paid epochs of the deal when it was paid last.
-    paid: u64,
+    pub(super) paid: u64,
 }
 
 impl WorkerState {
@@ -80,9 +73,9 @@ pub(super) struct Deal {
     /// Money that is not owed to workers.
     pub(super) balance: U256,
     /// The last epoch that is accounted for.
-    accounted: u64,
+    pub(super) accounted: u64,
     /// Epochs that were paid so far.
-    paid: u64,
+    pub(super) paid: u64,
     /// The last epoch that there is money for; zero while too few workers are activated.
     pub(super) max_paid: u64,
     pub(super) activated: u64,
@@ -101,17 +94,17 @@ impl Deal {
     }
 
     /// What has to stay so that the deal counts as paid.
-    fn reserve(&self, epochs: u64) -> Result<U256, Refusal> {
+    pub(super) fn reserve(&self, epochs: u64) -> Result<U256, Refusal> {
         let workers = mul(self.price_per_worker()?, self.terms.target_workers)?;
         mul(workers, U256::from(epochs))
     }
 
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         U256::from(self.activated) >= self.terms.min_workers
     }
 
     /// Accounts for all epochs up to `last`.
-    fn account(&mut self, last: u64) -> Result<(), Refusal> {
+    pub(super) fn account(&mut self, last: u64) -> Result<(), Refusal> {
         if last <= self.accounted {
             return Ok(());
         }
@@ -152,7 +145,11 @@ impl Deal {
     /// What a worker has earned since it was paid. It earns nothing after `last`, the last epoch of
     /// its commitment; but whoever waits pays for it: every epoch after that takes one off again that
     /// the deal did not pay.
-    fn reward(&self, worker: &WorkerState, last: Option<u64>) -> Result<Rewards, Refusal> {
+    pub(super) fn reward(
+        &self,
+        worker: &WorkerState,
+        last: Option<u64>,
+    ) -> Result<Rewards, Refusal> {
         if worker.offchain_id.is_zero() {
             return Ok(Rewards {
                 provider: U256::ZERO,
@@ -189,7 +186,7 @@ impl Deal {
         found.ok_or_else(|| message("Worker not found"))
     }
 
-    fn worker_mut(&mut self, number: u64) -> Option<&mut WorkerState> {
+    pub(super) fn worker_mut(&mut self, number: u64) -> Option<&mut WorkerState> {
         let found = self.workers.iter_mut().find(|worker| worker.0 == number);
         found.map(|worker| &mut worker.1)
     }
@@ -211,131 +208,16 @@ pub(super) fn onchain_id(number: u64) -> Bytes32 {
 }
 
 impl Exec<'_> {
-    pub(super) fn deploy_deal(&mut self, call: &DeployDeal) -> Result<Address, Refusal> {
-        let sender = self.sender;
-        let epoch = self.epoch()?;
-        let market = self.market()?;
-        let address = market.address;
-        let deposited_epochs = market.params().min_deal_deposited_epochs;
-        let allowed = market.payment_tokens.contains(&call.payment_token);
-        require(allowed, "Payment token is not allowed")?;
-        let deal_address = self.create(address, 1);
-        let nobody = Address::ZERO;
-        let deal = Deal {
-            owner: sender,
-            app_cid: call.app_cid,
-            terms: Terms {
-                payment_token: call.payment_token,
-                min_workers: call.min_workers,
-                target_workers: call.target_workers,
-                units_per_worker: call.cu_count_per_worker,
-                max_workers_per_provider: call.max_workers_per_provider,
-                price: call.price_per_cu_per_epoch,
-                effectors: call.effectors.clone(),
-                protocol_version: call.protocol_version,
-            },
-            access_type: call.access_type,
-            access_list: call.access_list.clone(),
-            balance: call.deposit_amount,
-            accounted: epoch - 1,
-            paid: 0,
-            max_paid: 0,
-            activated: 0,
-            ended: None,
-            workers: Vec::new(),
-        };
-        let reserve = deal.reserve(deposited_epochs)?;
-        require(
-            call.deposit_amount >= reserve,
-            "Deposit amount is less than minimum required",
-        )?;
-        self.log(
-            deal_address,
-            OwnershipTransferred {
-                previous_owner: nobody,
-                new_owner: address,
-            },
-        );
-        require(
-            !call.min_workers.is_zero(),
-            "Config: minWorkers should be greater than 0",
-        )?;
-        require(
-            call.min_workers <= call.target_workers,
-            "Config: minWorkers should be less or equal to targetWorkers",
-        )?;
-        require(
-            !call.cu_count_per_worker.is_zero(),
-            "Config: cuCountPerWorker should be greater than 0",
-        )?;
-        self.state.deals.insert(deal_address, deal);
-        self.log(
-            deal_address,
-            AppCidChanged {
-                new_app_cid: call.app_cid,
-            },
-        );
-        self.log(deal_address, Initialized { version: 1 });
-        let (token, amount) = (call.payment_token, call.deposit_amount);
-        self.transfer_by(token, address, sender, address, amount)?;
-        self.approve(token, address, deal_address, amount)?;
-        self.transfer_by(token, deal_address, address, deal_address, amount)?;
-        self.log(deal_address, Deposited { amount });
-        self.log(
-            deal_address,
-            OwnershipTransferred {
-                previous_owner: address,
-                new_owner: sender,
-            },
-        );
-        self.market()?.matched.insert(deal_address, 0);
-        self.tell(DealCreated {
-            owner: sender,
-            deal: deal_address,
-            created_at_epoch: U256::from(epoch),
-            payment_token: token,
-            min_workers: call.min_workers,
-            target_workers: call.target_workers,
-            cu_count_per_worker: call.cu_count_per_worker,
-            max_workers_per_provider: call.max_workers_per_provider,
-            price_per_cu_per_epoch: call.price_per_cu_per_epoch,
-            effectors: call.effectors.clone(),
-            app_cid: call.app_cid,
-            providers_access_type: call.access_type,
-            providers_access_list: call.access_list.clone(),
-            protocol_version: call.protocol_version,
-        })?;
-        Ok(deal_address)
-    }
-
-    fn list_provider(&mut self, address: Address, provider: Address) -> Result<(), Refusal> {
-        let deal = self.deal(address)?;
-        if !deal.access_list.contains(&provider) {
-            deal.access_list.push(provider);
-        }
-        self.log(address, ProviderAddedToAccessList { provider });
-        Ok(())
-    }
-
     /// The deal that is called, with everything before this epoch accounted for.
-    fn current_deal(&mut self) -> Result<&mut Deal, Refusal> {
+    pub(super) fn current_deal(&mut self) -> Result<&mut Deal, Refusal> {
         let (address, epoch) = (self.this, self.epoch()?);
         let deal = self.deal(address)?;
         deal.account(epoch - 1)?;
         Ok(deal)
     }
 
-    fn only_deal_owner(&mut self) -> Result<(), Refusal> {
-        let (address, sender) = (self.this, self.sender);
-        if self.deal(address)?.owner == sender {
-            Ok(())
-        } else {
-            Err(Revert::OwnableUnauthorizedAccount { account: sender }.into())
-        }
-    }
-
     /// Computes how long the money lasts, and tells it while enough workers are activated.
-    fn update_max_paid(&mut self) -> Result<(), Refusal> {
+    pub(super) fn update_max_paid(&mut self) -> Result<(), Refusal> {
         let address = self.this;
         let deal = self.deal(address)?;
         let before = deal.max_paid;
@@ -355,279 +237,6 @@ impl Exec<'_> {
                 },
             );
         }
-        Ok(())
-    }
-
-    /// Fails unless the sender is the provider or the owner of a worker's peer.
-    fn may_act_for(&mut self, worker: &WorkerState) -> Result<bool, Refusal> {
-        let sender = self.sender;
-        let owner = self
-            .market()?
-            .peers
-            .get(&worker.peer)
-            .map(|peer| peer.owner);
-        Ok(worker.provider == sender || owner == Some(sender))
-    }
-
-    pub(super) fn activate_worker(&mut self, call: &ActivateWorker) -> Result<(), Refusal> {
-        let address = self.this;
-        let (number, worker) = {
-            let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
-            (number, worker.clone())
-        };
-        require(
-            self.may_act_for(&worker)?,
-            "Only provider or peer owner can call this method",
-        )?;
-        let epoch = self.epoch()?;
-        let deal = self.deal(address)?;
-        require(deal.ended.is_none(), "Deal is ended")?;
-        let paid = deal.max_paid == 0 || epoch <= deal.max_paid;
-        require(paid, "Deal is not active")?;
-        require(
-            !call.offchain_id.is_zero(),
-            "Offchain worker id can't be empty",
-        )?;
-        let first = worker.offchain_id.is_zero();
-        let deal = self.deal(address)?;
-        if first {
-            deal.activated += 1;
-        }
-        let paid = deal.paid;
-        if let Some(worker) = deal.worker_mut(number) {
-            worker.offchain_id = call.offchain_id;
-            if first {
-                worker.paid = paid;
-            }
-        }
-        self.log(
-            address,
-            WorkerIdUpdated {
-                onchain_worker_id: call.onchain_id,
-                offchain_worker_id: call.offchain_id,
-            },
-        );
-        self.update_max_paid()?;
-        if !first {
-            return Ok(());
-        }
-        self.tell(WorkerActivated {
-            peer_id: worker.peer,
-            deal: address,
-            onchain_worker_id: call.onchain_id,
-            offchain_worker_id: call.offchain_id,
-        })
-    }
-
-    /// Pays a worker what it has earned.
-    fn pay_worker(&mut self, number: u64) -> Result<(), Refusal> {
-        let (address, receiver) = (self.this, self.reward_receiver()?);
-        let worker = self.current_deal()?.worker(onchain_id(number))?.1.clone();
-        let last = self.last_reward_epoch(worker.commitment)?;
-        let deal = self.deal(address)?;
-        let rewards = deal.reward(&worker, last)?;
-        let (token, paid) = (deal.terms.payment_token, deal.paid);
-        if let Some(worker) = deal.worker_mut(number) {
-            worker.paid = paid;
-        }
-        if add(rewards.provider, rewards.staker)?.is_zero() {
-            return Ok(());
-        }
-        let parts = [
-            (worker.provider, rewards.provider),
-            (receiver, rewards.staker),
-        ];
-        for (to, part) in parts.into_iter().filter(|(_, part)| !part.is_zero()) {
-            self.transfer(token, address, to, part)?;
-        }
-        self.log(
-            address,
-            WorkerRewardWithdrawn {
-                onchain_worker_id: onchain_id(number),
-                provider_reward: rewards.provider,
-                staker_reward: rewards.staker,
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn withdraw_rewards(&mut self, call: &WithdrawRewards) -> Result<(), Refusal> {
-        let (number, worker) = {
-            let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
-            (number, worker.clone())
-        };
-        require(
-            self.may_act_for(&worker)?,
-            "Only provider or peer owner can call this method",
-        )?;
-        self.pay_worker(number)?;
-        self.update_max_paid()
-    }
-
-    pub(super) fn remove_worker(&mut self, call: &RemoveWorker) -> Result<(), Refusal> {
-        let (address, sender) = (self.this, self.sender);
-        let deal = self.current_deal()?;
-        let (number, worker) = {
-            let (number, worker) = deal.worker(call.onchain_id)?;
-            (number, worker.clone())
-        };
-        let is_owner = deal.owner == sender;
-        require(
-            is_owner || self.may_act_for(&worker)?,
-            "Only provider, peer owner or deal owner can call this method",
-        )?;
-        self.pay_worker(number)?;
-        let deal = self.deal(address)?;
-        if let Some(at) = deal.workers.iter().position(|worker| worker.0 == number) {
-            deal.workers.swap_remove(at);
-        }
-        if !worker.offchain_id.is_zero() {
-            deal.activated -= 1;
-        }
-        self.log(
-            address,
-            WorkerRemoved {
-                peer_id: worker.peer,
-                onchain_id: call.onchain_id,
-            },
-        );
-        self.update_max_paid()?;
-        self.release(address, call.onchain_id, &worker)
-    }
-
-    pub(super) fn deposit(&mut self, call: &DepositToDeal) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let (address, sender) = (self.this, self.sender);
-        let deal = self.current_deal()?;
-        require(deal.ended.is_none(), "Deal is ended")?;
-        deal.balance = add(deal.balance, call.amount)?;
-        let token = deal.terms.payment_token;
-        self.update_max_paid()?;
-        self.transfer_by(token, address, sender, address, call.amount)?;
-        self.log(
-            address,
-            Deposited {
-                amount: call.amount,
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn withdraw(&mut self, call: &WithdrawFromDeal) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let (address, sender, epoch) = (self.this, self.sender, self.epoch()?);
-        let deposited_epochs = self.market()?.params().min_deal_deposited_epochs;
-        let deal = self.current_deal()?;
-        deal.balance = sub(deal.balance, call.amount)?;
-        let is_over = deal
-            .ended
-            .is_some_and(|ended| epoch > ended.saturating_add(deposited_epochs));
-        let covered = deal.balance >= deal.reserve(deposited_epochs)?;
-        require(
-            is_over || covered,
-            "Free balance needs to cover minDealDepositedEpochs",
-        )?;
-        let token = deal.terms.payment_token;
-        self.update_max_paid()?;
-        self.transfer(token, address, sender, call.amount)?;
-        self.log(
-            address,
-            Withdrawn {
-                amount: call.amount,
-            },
-        );
-        Ok(())
-    }
-
-    /// Ends the deal; the epoch in which it ends is paid still.
-    pub(super) fn stop_deal(&mut self) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let (address, epoch) = (self.this, self.epoch()?);
-        let deal = self.current_deal()?;
-        require(deal.ended.is_none(), "Deal is not active")?;
-        self.update_max_paid()?;
-        let deal = self.deal(address)?;
-        if deal.max_paid >= epoch {
-            deal.account(epoch)?;
-            deal.max_paid = epoch;
-            self.log(
-                address,
-                MaxPaidEpochUpdated {
-                    max_paid_epoch: U256::from(epoch),
-                },
-            );
-        }
-        self.deal(address)?.ended = Some(epoch);
-        self.log(
-            address,
-            DealEnded {
-                ended_epoch: U256::from(epoch),
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn set_app_cid(&mut self, call: &SetAppCid) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let address = self.this;
-        self.deal(address)?.app_cid = call.app_cid;
-        self.log(
-            address,
-            AppCidChanged {
-                new_app_cid: call.app_cid,
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn add_provider(&mut self, call: &AddProviderToAccessList) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let address = self.this;
-        let access = self.deal(address)?.access_type;
-        require(access != AccessType::None, "Config: access type is NONE")?;
-        self.list_provider(address, call.provider)
-    }
-
-    pub(super) fn remove_provider(
-        &mut self,
-        call: &RemoveProviderFromAccessList,
-    ) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let address = self.this;
-        let deal = self.deal(address)?;
-        require(
-            deal.access_type != AccessType::None,
-            "Config: access type is NONE",
-        )?;
-        deal.access_list.retain(|listed| *listed != call.provider);
-        self.log(
-            address,
-            ProviderRemovedFromAccessList {
-                provider: call.provider,
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn change_access(
-        &mut self,
-        call: &ChangeProvidersAccessType,
-    ) -> Result<(), Refusal> {
-        self.only_deal_owner()?;
-        let address = self.this;
-        let deal = self.deal(address)?;
-        require(
-            deal.access_type != call.access_type,
-            "Config: access type is already set",
-        )?;
-        deal.access_type = call.access_type;
-        deal.access_list.clear();
-        self.log(
-            address,
-            ProvidersAccessTypeChanged {
-                new_access_type: call.access_type,
-            },
-        );
         Ok(())
     }
 
@@ -708,6 +317,7 @@ mod tests {
         deal.account(20).unwrap();
         assert_eq!(deal.paid, 5);
     }
+
     /// As the contracts answer for a commitment that ends before epoch 12 and money until epoch 14.
     #[test]
     fn a_worker_earns_until_its_commitment_ends() {

@@ -57,11 +57,25 @@ pub(super) struct Unit {
     /// Zero until it returned from a deal.
     pub(super) start_epoch: u64,
     pub(super) worker: Bytes32,
-    /// The epoch of the proofs that are counted.
+    /// Its last epoch that is granted: proofs of the one after it are granted next, of no other.
+    pub(super) granted: u64,
+    /// The epoch of its last proof.
     pub(super) proof_epoch: u64,
+    /// Proofs of that epoch.
     pub(super) proofs: u64,
     /// Taken out of the current commitment.
     pub(super) exited: bool,
+}
+
+impl Unit {
+    /// Proofs of an epoch, if it is that of the last one.
+    pub(super) fn proofs_of(&self, epoch: u64) -> u64 {
+        if self.proof_epoch == epoch {
+            self.proofs
+        } else {
+            0
+        }
+    }
 }
 
 /// A commitment with what was earned in it.
@@ -128,7 +142,7 @@ impl Market {
             approved: BTreeSet::new(),
             difficulty: (params.difficulty, params.difficulty, 1),
             nonce: (params.init_global_nonce, Bytes32::ZERO, 1),
-            prices: PriceHistory::new(timestamp, params.flt_price),
+            prices: PriceHistory::new(timestamp, params.flt_price_update_period, params.flt_price),
             pools: vec![(1, params.init_reward_pool)],
             counted_proofs: BTreeMap::new(),
             active_units: 0,
@@ -349,13 +363,9 @@ impl Exec<'_> {
             "Only oracle can set FLT price",
         )?;
         require(!call.flt_price.is_zero(), "FLT price should be positive")?;
-        let period = market.params().flt_price_update_period;
-        let since = timestamp - market.init_timestamp;
-        // Means are taken over whole periods: a change counts from the next one on.
-        let since = since.checked_next_multiple_of(period).unwrap_or(since);
-        let from = market.init_timestamp.saturating_add(since);
-        market.prices.set(from, call.flt_price);
+        // The pool takes the price that was, and the new one when it changes next.
         market.adapt_pool(epoch)?;
+        market.prices.set(timestamp, call.flt_price);
         self.tell(FltPriceUpdated {
             new_value: call.flt_price,
         })

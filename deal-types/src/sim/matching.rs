@@ -26,14 +26,14 @@ impl Exec<'_> {
             self.deal(address)?.owner == sender,
             "Matcher: sender is not deal owner",
         )?;
+        let status = self.deal_status(address)?;
+        let open = matches!(status, DealStatus::Active | DealStatus::NotEnoughWorkers);
+        require(open, "Matcher: deal is not active")?;
         let last = last.unwrap_or_default();
         require(
             last == 0 || epoch > last.saturating_add(wait),
             "Matcher: too early to rematch",
         )?;
-        let status = self.deal_status(address)?;
-        let open = matches!(status, DealStatus::Active | DealStatus::NotEnoughWorkers);
-        require(open, "Matcher: deal is not active")?;
         let mut matched = false;
         for (offer, groups) in call.offers.iter().zip(&call.compute_units) {
             if !self.is_suitable(address, *offer)? {
@@ -44,11 +44,6 @@ impl Exec<'_> {
                 if U256::from(deal.workers.len()) >= deal.terms.target_workers {
                     break;
                 }
-                // Of more units than a worker has the first are taken.
-                let units = usize::try_from(deal.terms.units_per_worker).unwrap_or(usize::MAX);
-                let Some(group) = group.get(..units) else {
-                    continue;
-                };
                 let Some(candidate) = self.candidate(address, *offer, group)? else {
                     continue;
                 };
@@ -62,7 +57,7 @@ impl Exec<'_> {
                 if U256::from(of_provider.count()) >= deal.terms.max_workers_per_provider {
                     break;
                 }
-                self.join(address, group, &candidate)?;
+                self.join(address, &candidate)?;
                 matched = true;
             }
         }
@@ -104,21 +99,31 @@ impl Exec<'_> {
         offer: Bytes32,
         group: &[Bytes32],
     ) -> Result<Option<Candidate>, Refusal> {
-        let committed_only = self.deal(address)?.access_type != AccessType::Whitelist;
+        let deal = self.deal(address)?;
+        let committed_only = deal.access_type != AccessType::Whitelist;
+        let wanted = usize::try_from(deal.terms.units_per_worker).unwrap_or(usize::MAX);
         let market = self.market()?;
-        for unit in group {
-            market.unit(*unit)?;
+        // Units in deals are passed over, and of more than a worker has the first are taken.
+        let mut units = Vec::new();
+        for id in group {
+            if units.len() == wanted {
+                break;
+            }
+            if market.unit(*id)?.deal.is_zero() {
+                units.push(*id);
+            }
         }
-        let first = group.first().and_then(|id| market.units.get(id));
+        let first = units.first().and_then(|id| market.units.get(id));
         let Some(peer_id) = first.map(|unit| unit.peer) else {
             return Ok(None);
         };
         let mut seen = std::collections::BTreeSet::new();
-        let free = |id: &Bytes32| {
+        let is_of_peer = |id: &Bytes32| {
             let unit = market.units.get(id);
-            unit.is_some_and(|unit| unit.peer == peer_id && unit.deal.is_zero())
+            unit.is_some_and(|unit| unit.peer == peer_id)
         };
-        if !group.iter().all(|id| free(id) && seen.insert(*id)) {
+        let fit = units.iter().all(|id| is_of_peer(id) && seen.insert(*id));
+        if units.len() < wanted || !fit {
             return Ok(None);
         }
         let peer = market.peer(peer_id)?;
@@ -129,6 +134,7 @@ impl Exec<'_> {
             peer: peer_id,
             provider: market.provider_of(peer),
             commitment: peer.commitment,
+            units,
         };
         if self
             .deal(address)?
@@ -143,16 +149,11 @@ impl Exec<'_> {
         Ok((active || !committed_only).then_some(candidate))
     }
 
-    fn join(
-        &mut self,
-        address: Address,
-        group: &[Bytes32],
-        candidate: &Candidate,
-    ) -> Result<(), Refusal> {
+    fn join(&mut self, address: Address, candidate: &Candidate) -> Result<(), Refusal> {
         let epoch = self.epoch()?;
         let mut rate = U256::ZERO;
         let committed = !candidate.commitment.is_zero();
-        for unit in group {
+        for unit in &candidate.units {
             if committed {
                 rate = self.move_to_deal(address, candidate.commitment, *unit)?;
             }
@@ -166,14 +167,14 @@ impl Exec<'_> {
             candidate.peer,
             candidate.provider,
             epoch,
-            group.to_vec(),
+            candidate.units.clone(),
             candidate.commitment,
             rate,
         );
         let deal = self.deal(address)?;
         let app_cid = deal.app_cid;
         deal.workers.push((number, state));
-        for unit in group {
+        for unit in &candidate.units {
             let unit = self.market()?.unit_mut(*unit)?;
             (unit.deal, unit.worker) = (address, worker);
         }
@@ -188,7 +189,7 @@ impl Exec<'_> {
             peer_id: candidate.peer,
             deal: address,
             onchain_worker_id: worker,
-            cu_ids: group.to_vec(),
+            cu_ids: candidate.units.clone(),
             app_cid,
         })
     }
@@ -223,17 +224,19 @@ impl Exec<'_> {
             return Err(Revert::CapacityCommitmentIsNotActive { status }.into());
         }
         self.grant(id, unit)?;
+        // One that came back in this epoch is not active yet, and stays counted as one that proves.
+        let is_back = self.market()?.unit(unit)?.granted == epoch;
         let rate = self.market()?.ledger(id)?.commitment.rate;
         let mut staker = self.staker(id)?;
         let reward_per_epoch = ratio(price, rate)?;
         staker.set_rate(staker.rate().saturating_add(reward_per_epoch));
         let ledger = self.market()?.ledger_mut(id)?;
         ledger.staker = Some(staker);
-        // One that came back in this epoch is not active yet.
         let commitment = &mut ledger.commitment;
-        match commitment.active.checked_sub(1) {
-            Some(rest) => commitment.active = rest,
-            None => commitment.additional = commitment.additional.saturating_sub(1),
+        if is_back {
+            commitment.additional = commitment.additional.saturating_sub(1);
+        } else {
+            commitment.active = commitment.active.saturating_sub(1);
         }
         self.tell(EntityAdded {
             commitment_id: id,
@@ -241,7 +244,9 @@ impl Exec<'_> {
             reward_per_epoch,
             current_epoch: U256::from(epoch),
         })?;
-        self.change_active(0, 1)?;
+        if !is_back {
+            self.change_active(0, 1)?;
+        }
         self.tell_stats(id, epoch - 1)?;
         self.tell(UnitDeactivated {
             commitment_id: id,
@@ -278,6 +283,9 @@ impl Exec<'_> {
     /// Gives a unit back to the commitment of its peer, from which it was `moved`, or which is newer
     /// than the worker. One that is over only hears of it: the unit has nothing to prove, and its
     /// staker's rewards go on.
+    ///
+    /// Proofs of the epoch in which it went to the deal, and of the one in which it comes back, are
+    /// never granted: none is granted before its epoch is over, and this epoch counts as granted.
     fn return_unit(
         &mut self,
         address: Address,
@@ -289,6 +297,7 @@ impl Exec<'_> {
         let price = self.deal(address)?.terms.price;
         let start = epoch + 1;
         let active = self.account(id)? == CommitmentStatus::Active;
+        self.market()?.unit_mut(unit_id)?.granted = epoch;
         if active {
             self.market()?.unit_mut(unit_id)?.start_epoch = start;
             self.market()?.ledger_mut(id)?.commitment.additional += 1;
@@ -323,4 +332,6 @@ struct Candidate {
     peer: Bytes32,
     provider: Address,
     commitment: Bytes32,
+    /// As many as a worker has.
+    units: Vec<Bytes32>,
 }

@@ -163,6 +163,7 @@ impl Exec<'_> {
                 deal: Address::ZERO,
                 start_epoch: 0,
                 worker: Bytes32::ZERO,
+                granted: 0,
                 proof_epoch: 0,
                 proofs: 0,
                 exited: false,

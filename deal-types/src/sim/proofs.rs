@@ -68,7 +68,7 @@ impl Exec<'_> {
         let params = market.params();
         let (minimum, maximum) = (params.min_proofs_per_epoch, params.max_proofs_per_epoch);
         let unit = market.unit(unit_id)?;
-        if unit.proof_epoch == epoch && unit.proofs >= maximum {
+        if unit.proofs_of(epoch) >= maximum {
             // More proofs than count do no harm.
             return Ok(());
         }
@@ -87,9 +87,8 @@ impl Exec<'_> {
             next_global_nonce(global, block.previous_hash, unit_id, nonce, claimed),
         );
         let unit = market.unit_mut(unit_id)?;
-        unit.proof_epoch = epoch;
-        unit.proofs += 1;
-        let proofs = unit.proofs;
+        let proofs = unit.proofs_of(epoch) + 1;
+        (unit.proof_epoch, unit.proofs) = (epoch, proofs);
         if proofs == minimum {
             market.ledger_mut(id)?.commitment.successes += 1;
         }
@@ -126,17 +125,7 @@ impl Exec<'_> {
         let units = market.peer(peer)?.units.clone();
         units
             .into_iter()
-            .map(|id| {
-                let unit = market.unit(id)?;
-                Ok((
-                    id,
-                    if unit.proof_epoch == epoch {
-                        unit.proofs
-                    } else {
-                        0
-                    },
-                ))
-            })
+            .map(|id| Ok((id, market.unit(id)?.proofs_of(epoch))))
             .collect()
     }
 }

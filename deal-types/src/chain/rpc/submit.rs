@@ -16,8 +16,6 @@ const MAX_ORDERS: usize = 4_096;
 /// What was sent, by the key of the order.
 #[derive(Default)]
 pub(super) struct Submissions {
-    /// Whether the node is on the right chain.
-    checked: bool,
     next_nonce: Option<u64>,
     sent: BTreeMap<Bytes32, Sent>,
     /// Counts orders, to forget the oldest.
@@ -63,7 +61,6 @@ impl RpcChain {
         let Some(wallet) = &self.wallet else {
             return Err(ChainError::NoWallet);
         };
-        self.check_chain(submissions).await?;
         if let Some(hash) = self.resume(submissions, wallet, order.key).await? {
             return Ok(hash);
         }
@@ -104,20 +101,6 @@ impl RpcChain {
             code: 0,
             message: "nonce too low, twice".into(),
         })
-    }
-
-    async fn check_chain(&self, submissions: &mut Submissions) -> Result<(), ChainError> {
-        if submissions.checked {
-            return Ok(());
-        }
-        let actual = self.number("eth_chainId", json!([])).await?;
-        let actual = u64::try_from(actual).unwrap_or(u64::MAX);
-        let expected = self.config.chain_id;
-        if actual != expected {
-            return Err(ChainError::ChainId { actual, expected });
-        }
-        submissions.checked = true;
-        Ok(())
     }
 
     /// Goes on with an order that was sent before; `None` if it has to be made anew.
