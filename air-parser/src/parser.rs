@@ -74,6 +74,7 @@ pub fn parse_syntax<'s>(source: &'s str, options: &ParseOptions) -> Result<Ast<'
             let mut ast = parser.ast;
             ast.nodes.shrink_to_fit();
             ast.values.shrink_to_fit();
+            ast.symbols.shrink_to_fit();
             Ok(ast)
         }
         Err(fault) => Err(ParseErrors::new(source, parser.faults_from(*fault))),
@@ -169,10 +170,22 @@ const LITERAL: Set = Set::of(&[TokenKind::Literal]);
 const OPEN_SQUARE: Set = Set::of(&[TokenKind::OpenSquare]);
 const CLOSE_SQUARE: Set = Set::of(&[TokenKind::CloseSquare]);
 
-/// Bytes of source for one instruction and one operand in compact scripts. The tables reserve
-/// accordingly: what they leave unused is never touched, growing would copy.
+/// Instructions and operands that tables of long scripts begin with.
+const FIRST_ENTRIES: usize = 64;
+/// Bytes of source for one instruction and one operand in compact scripts.
 const BYTES_PER_NODE: usize = 14;
 const BYTES_PER_VALUE: usize = 10;
+
+/// Makes room in a table for what the rest of the text needs if it is like what was read of it:
+/// doubling alone would take twice the memory of long scripts.
+#[cold]
+fn grow<T>(table: &mut Vec<T>, read: usize, size: usize) {
+    let present = table.len();
+    let rest = size.saturating_sub(read) as u128;
+    let expected = present as u128 * rest / read.max(1) as u128;
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    table.reserve_exact(expected.clamp(present / 16 + 8, present + FIRST_ENTRIES));
+}
 
 struct Parser<'s> {
     lexer: Lexer<'s>,
@@ -206,8 +219,8 @@ impl<'s> Parser<'s> {
             lexer: Lexer::new(source),
             ast: Ast {
                 source,
-                nodes: Vec::with_capacity(source.len() / BYTES_PER_NODE + 1),
-                values: Vec::with_capacity(source.len() / BYTES_PER_VALUE + 4),
+                nodes: Vec::with_capacity((source.len() / BYTES_PER_NODE + 1).min(FIRST_ENTRIES)),
+                values: Vec::with_capacity((source.len() / BYTES_PER_VALUE).min(FIRST_ENTRIES)),
                 numbers: Vec::new(),
                 symbols: SymbolTable::new(),
             },
@@ -245,6 +258,9 @@ impl<'s> Parser<'s> {
         let node = number(self.ast.nodes.len());
         let values = number(self.ast.values.len());
         let (kind, awaits) = self.operands(keyword.kind)?;
+        if self.ast.nodes.len() == self.ast.nodes.capacity() {
+            grow(&mut self.ast.nodes, start as usize, self.ast.source.len());
+        }
         self.ast.nodes.push(Node {
             span: Span::new(start, start),
             values,
@@ -406,6 +422,9 @@ impl<'s> Parser<'s> {
                 RawKind::EmptyArray => token.span.end = self.bracket(b']', CLOSE_SQUARE)? + 1,
                 _ => {}
             }
+        }
+        if self.ast.values.len() == self.ast.values.capacity() {
+            grow(&mut self.ast.values, end as usize, self.ast.source.len());
         }
         self.ast.values.push(RawValue {
             span: token.span,

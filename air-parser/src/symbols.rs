@@ -9,7 +9,8 @@ use crate::ast::Span;
 #[derive(Clone, Debug)]
 pub(crate) struct SymbolTable {
     entries: Vec<Entry>,
-    /// Number of the name plus one; 0 is free. The length is a power of two, at most half is used.
+    /// Number of the name plus one; 0 is free. The length is a power of two of which at most half is
+    /// used, or 0 as long as there is no name.
     buckets: Vec<u32>,
     seed: u64,
 }
@@ -20,15 +21,19 @@ struct Entry {
     span: Span,
 }
 
-const FIRST_BUCKETS: usize = 64;
+const FIRST_BUCKETS: usize = 16;
 
 impl SymbolTable {
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),
-            buckets: vec![0; FIRST_BUCKETS],
+            buckets: Vec::new(),
             seed: RandomState::new().build_hasher().finish(),
         }
+    }
+
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.entries.shrink_to_fit();
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -55,6 +60,9 @@ impl SymbolTable {
 
     /// The number of the name at `span` of the source.
     pub(crate) fn intern(&mut self, source: &str, span: Span) -> u32 {
+        if self.entries.len() * 2 >= self.buckets.len() {
+            self.grow();
+        }
         let bytes = source.as_bytes();
         let name = slice(bytes, span);
         let hash = hash(self.seed, name);
@@ -66,9 +74,6 @@ impl SymbolTable {
                 if let Some(slot) = self.buckets.get_mut(bucket) {
                     *slot = symbol.saturating_add(1);
                 }
-                if self.entries.len() * 2 > self.buckets.len() {
-                    self.grow();
-                }
                 symbol
             }
         }
@@ -76,7 +81,7 @@ impl SymbolTable {
 
     /// The number of a known name, else the bucket where it belongs.
     fn probe(&self, source: &[u8], hash: u32, name: &[u8]) -> Result<u32, usize> {
-        let mask = self.buckets.len() - 1;
+        let mask = self.buckets.len().wrapping_sub(1);
         let mut bucket = hash as usize & mask;
         loop {
             match self.buckets.get(bucket) {
@@ -96,8 +101,9 @@ impl SymbolTable {
     }
 
     fn grow(&mut self) {
-        let size = self.buckets.len() * 4;
+        let size = (self.buckets.len() * 2).max(FIRST_BUCKETS);
         self.buckets.clear();
+        self.buckets.reserve_exact(size);
         self.buckets.resize(size, 0);
         let mask = size - 1;
         for (number, entry) in (1_u32..).zip(&self.entries) {

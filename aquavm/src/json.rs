@@ -54,13 +54,39 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
 pub(crate) fn write_array(out: &mut String, texts: &[&str]) {
     out.reserve(texts.iter().map(|text| text.len() + 1).sum::<usize>() + 2);
     out.push('[');
-    for (index, text) in texts.iter().enumerate() {
+    for (index, same) in texts
+        .chunk_by(|left, right| std::ptr::eq(*left, *right))
+        .enumerate()
+    {
         if index > 0 {
             out.push(',');
         }
+        let start = out.len();
+        let Some(text) = same.first() else {
+            continue;
+        };
         out.push_str(text);
+        // A run of the same text is doubled until it is long enough.
+        let length = (text.len() + 1) * same.len() - 1;
+        if same.len() > 1 {
+            out.push(',');
+        }
+        while out.len() - start < length {
+            let present = out.len() - start;
+            let more = present.min(length - present);
+            out.extend_from_within(start..start + more);
+        }
     }
     out.push(']');
+}
+
+/// Whether a text has so few brackets that no limit of nesting concerns it.
+pub(crate) fn is_shallow(text: &str) -> bool {
+    const BRACKETS: usize = 100;
+    text.bytes()
+        .filter(|byte| matches!(byte, b'[' | b'{'))
+        .count()
+        < BRACKETS
 }
 
 /// Appends a float literal of a script.
@@ -102,6 +128,22 @@ mod tests {
             let mut ours = String::new();
             write_string(&mut ours, text);
             assert_eq!(ours, serde_json::to_string(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn arrays_repeat_their_elements() {
+        let (a, b) = ("\"é\"", "1");
+        for texts in [
+            &[][..],
+            &[a],
+            &[a, a],
+            &[a, a, a],
+            &[b, a, a, a, a, a, a, b, b, b, b, a],
+        ] {
+            let mut ours = String::new();
+            write_array(&mut ours, texts);
+            assert_eq!(ours, format!("[{}]", texts.join(",")));
         }
     }
 

@@ -41,6 +41,7 @@
 //!
 //! Hosts that speak the bytes of the interpreter interface use [`invoke`].
 
+mod arena;
 mod error;
 mod json;
 mod outcome;

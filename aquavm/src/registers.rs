@@ -66,7 +66,11 @@ impl<'x> Register<'x> {
     }
 
     /// The JSON text of the object.
-    pub(crate) fn text(&mut self, program: &Program<'_>, arena: &'x bumpalo::Bump) -> &'x str {
+    pub(crate) fn text(
+        &mut self,
+        program: &Program<'_>,
+        arena: &'x crate::arena::Arena,
+    ) -> &'x str {
         let (error, op, peer_id) = match &self.object {
             Object::Text(text) => return text,
             Object::Recorded { error, op, peer_id } => (error, *op, *peer_id),

@@ -145,7 +145,7 @@ impl RequestSink for RequestBytes {
 /// memory of large requests.
 fn grow(out: &mut Vec<u8>, size: usize) {
     if out.capacity() - out.len() < size {
-        out.reserve_exact(size + out.len() / 8);
+        out.reserve_exact(size + out.len() / 24);
     }
 }
 
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn requests_survive_their_encoding() {
-        let arena = bumpalo::Bump::new();
+        let arena = crate::arena::Arena::new();
         let origin = Origin::new(&arena, particle::Tetraplet::of_call("P", "s", "f"));
         for count in [0_u32, 1, 15, 16, 17, 65_536] {
             let mut bytes = RequestBytes::default();

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use bumpalo::Bump;
 use particle::{
     KeyPair, Signer as _,
     data::{
@@ -17,6 +16,7 @@ use particle::{
 };
 
 use crate::{
+    arena::Arena,
     error::{FarewellError, PreparationError, UncatchableError},
     outcome::{CallRequest, CallResults, LimitFlags, Outcome},
     parameters::{Key, RunParameters},
@@ -250,7 +250,7 @@ impl Run<'_> {
         }
         let key = key_pair(&parameters.key)?;
 
-        let arena = Bump::new();
+        let arena = Arena::new();
         let Data {
             trace: previous_trace,
             last_call_request_id,
@@ -275,6 +275,8 @@ impl Run<'_> {
             requests: sink,
             watch: None,
         });
+        // The new trace refers to their texts only, and writing it needs memory.
+        drop((previous_trace, current_trace));
         let mut finished = match finished {
             Ok(finished) => finished,
             Err(Abort::Uncatchable(error)) => return Err(error.into()),

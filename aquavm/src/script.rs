@@ -65,27 +65,27 @@ pub(crate) struct StreamRef {
     pub(crate) scope: u32,
 }
 
+/// An operation. `operands` is the index of its first operand, which the others follow: most of a
+/// script is never executed, so what is read when it is executed takes no room here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
+    /// Peer, service, function, arguments; the output, if there is one.
     Call {
-        /// Index of peer, service, function and arguments among the operands.
         operands: u32,
         arguments: u32,
-        output: Output,
+        output: bool,
     },
+    /// Peer, source, target.
     Canon {
-        peer: u32,
-        source: StreamRef,
-        target: CanonTarget,
-    },
-    Ap {
-        argument: u32,
-        target: Output,
-    },
-    ApMap {
-        /// Index of key and value among the operands.
         operands: u32,
-        map: StreamRef,
+    },
+    /// Argument, target.
+    Ap {
+        operands: u32,
+    },
+    /// Key, value, map.
+    ApMap {
+        operands: u32,
     },
     Seq {
         right: OpId,
@@ -98,23 +98,24 @@ pub(crate) enum Op {
     Xor {
         right: OpId,
     },
+    /// Both sides.
     Match {
-        /// Index of both sides among the operands.
         operands: u32,
         equal: bool,
     },
     FailLiteral {
         /// Index among the codes.
         code: u32,
-        message: TextRef,
+        /// Index among the operands.
+        message: u32,
     },
     Fail {
         operand: u32,
     },
+    /// Iterable, iterator.
     Fold {
-        iterable: u32,
-        iterator: Slot,
-        last: Option<OpId>,
+        operands: u32,
+        last: Option<NonZero<OpId>>,
     },
     Next {
         iterator: Slot,
@@ -247,10 +248,45 @@ impl<'s> Program<'s> {
             .unwrap_or(Operand::Ttl)
     }
 
-    /// Whether an operand is the one before it again, as arguments of calls often are.
+    /// The iterator, scalar or canon that an operand names.
     #[inline]
-    pub(crate) fn repeats(&self, index: u32) -> bool {
-        index > 0 && self.operand(index) == self.operand(index - 1)
+    pub(crate) fn slot(&self, operand: u32) -> Slot {
+        match self.operand(operand) {
+            Operand::Scalar(slot, _) | Operand::Canon(slot, _) | Operand::CanonMap(slot, _) => slot,
+            _ => Slot::MAX,
+        }
+    }
+
+    /// The stream or map that an operand names.
+    #[inline]
+    pub(crate) fn stream(&self, operand: u32) -> StreamRef {
+        match self.operand(operand) {
+            Operand::Stream(stream) => stream,
+            _ => StreamRef {
+                slot: Slot::MAX,
+                scope: 0,
+            },
+        }
+    }
+
+    /// What an operand at the place of an output takes.
+    #[inline]
+    pub(crate) fn output(&self, operand: u32) -> Output {
+        match self.operand(operand) {
+            Operand::Scalar(slot, _) => Output::Scalar(slot),
+            Operand::Stream(stream) => Output::Stream(stream),
+            _ => Output::None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn canon_target(&self, operand: u32) -> CanonTarget {
+        let slot = self.slot(operand);
+        match self.operand(operand) {
+            Operand::CanonMap(..) => CanonTarget::Map(slot),
+            Operand::Scalar(..) => CanonTarget::Scalar(slot),
+            _ => CanonTarget::Stream(slot),
+        }
     }
 
     #[inline]
@@ -362,7 +398,7 @@ mod tests {
 
     #[test]
     fn tables_are_compact() {
-        assert_eq!(size_of::<Op>(), 24);
+        assert_eq!(size_of::<Op>(), 12);
         assert_eq!(size_of::<Operand>(), 12);
     }
 
@@ -410,10 +446,7 @@ mod tests {
             .ops
             .iter()
             .filter_map(|op| match op {
-                Op::Ap {
-                    target: Output::Stream(stream),
-                    ..
-                } => Some(stream.scope),
+                Op::Ap { operands } => Some(script.program().stream(operands + 1).scope),
                 _ => None,
             })
             .collect();

@@ -94,7 +94,7 @@ impl<'x> Stream<'x> {
     }
 
     /// Numbers the generations: the previous ones from 0, then the current, then the new ones.
-    pub(crate) fn compactify(self, merge: &mut Merge<'_>) -> Result<(), Box<MergeError>> {
+    pub(crate) fn compactify(self, merge: &mut Merge<'_, '_>) -> Result<(), Box<MergeError>> {
         let generations = self
             .previous
             .iter()
@@ -210,7 +210,7 @@ impl<'x> Streams<'x> {
         program: &Program<'_>,
         stream: StreamRef,
     ) -> Option<&mut Stream<'x>> {
-        if self.find(program, stream).is_none() {
+        let index = self.find(program, stream).unwrap_or_else(|| {
             // A scope of the same name that an outer iteration of a fold has open is lost by this:
             // peers agree on what follows from it.
             let entries = self.by_name.get_mut(stream.slot as usize);
@@ -220,8 +220,10 @@ impl<'x> Streams<'x> {
                 }
             }
             self.open(stream.slot, 0);
-        }
-        self.get_mut(program, stream)
+            0
+        });
+        let entries = self.by_name.get_mut(stream.slot as usize)?;
+        entries.get_mut(index).map(|entry| &mut entry.stream)
     }
 
     /// Opens the scope of a `new`.
@@ -284,13 +286,15 @@ impl<'x> Streams<'x> {
 
 #[cfg(test)]
 mod tests {
-    use bumpalo::Bump;
     use particle::{Tetraplet, data::Provenance};
 
     use super::*;
-    use crate::value::{Json, Origin};
+    use crate::{
+        arena::Arena,
+        value::{Json, Origin},
+    };
 
-    fn value<'x>(arena: &'x Bump, text: &'x str) -> Aggregate<'x> {
+    fn value<'x>(arena: &'x Arena, text: &'x str) -> Aggregate<'x> {
         let origin = Origin::new(arena, Tetraplet::of_peer("A"));
         Aggregate::new(Json::Text(text), origin, Provenance::Literal)
     }
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn values_are_ordered_by_origin_and_generation() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         let mut stream = Stream::default();
         for (text, found) in [
             ("new", None),
@@ -328,7 +332,7 @@ mod tests {
 
     #[test]
     fn values_of_a_round_come_in_the_next_one() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         let mut stream = Stream::default();
         stream.add(value(&arena, "1"), None, 9).unwrap();
         let (slices, mut cursor) = stream.fold_start();
@@ -342,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_stream_holds_no_more_than_its_limit() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         let mut stream = Stream::default();
         for _ in 0..3 {
             stream.add(value(&arena, "1"), None, 3).unwrap();

@@ -4,7 +4,6 @@
 
 use std::{borrow::Cow, cell::Cell, num::NonZero};
 
-use bumpalo::Bump;
 use hashbrown::{HashMap, hash_map::Entry};
 use particle::{
     Tetraplet,
@@ -13,6 +12,7 @@ use particle::{
 };
 
 use crate::{
+    arena::Arena,
     error::{Fatal, UncatchableError},
     json,
 };
@@ -28,19 +28,29 @@ pub(crate) enum Json<'x> {
 
 /// See [`Json::Late`].
 #[derive(Debug)]
-pub(crate) struct Late<'x> {
-    source: Source<'x>,
-    text: Cell<Option<&'x str>>,
-}
+pub(crate) struct Late<'x>(Cell<Source<'x>>);
 
-/// What a text is made of.
-#[derive(Debug)]
+/// What is known of a text.
+#[derive(Clone, Copy, Debug)]
 enum Source<'x> {
     /// A text of a store, canonical or not, and its CID.
     Store { text: &'x str, cid: &'x str },
+    /// A text of a store that is canonical, and its CID.
+    Canonical { text: &'x str, cid: &'x str },
     /// A pair of a map: canonical texts.
     Pair { key: &'x str, value: &'x str },
+    /// The canonical text of a pair, how long its key is, and its CID, where that is known.
+    Joined {
+        text: &'x str,
+        key: u32,
+        cid: Option<&'x str>,
+    },
+    /// The canonical text.
+    Text(&'x str),
 }
+
+/// A pair is written as these, with its key and its value between them.
+const PAIR: [&str; 3] = ["{\"key\":", ",\"value\":", "}"];
 
 /// A tetraplet and, once somebody asked for it, its CID.
 #[derive(Debug)]
@@ -56,8 +66,8 @@ pub(crate) struct Origin<'x> {
 pub(crate) struct Elements<'x> {
     array: &'x str,
     pub(crate) texts: &'x [&'x str],
-    /// Tetraplets of those elements that were asked for.
-    origins: &'x [Cell<Option<&'x Origin<'x>>>],
+    /// Tetraplets of those elements that were asked for; empty as long as none was.
+    origins: Cell<&'x [Cell<Option<&'x Origin<'x>>>]>,
 }
 
 /// A value with what is known about it: what a scalar or an element of a stream holds.
@@ -106,79 +116,94 @@ struct MapKey<'x> {
 }
 
 impl<'x> Json<'x> {
-    pub(crate) fn stored(arena: &'x Bump, cid: &'x str, text: &'x str) -> Self {
+    pub(crate) fn stored(arena: &'x Arena, cid: &'x str, text: &'x str) -> Self {
         Self::late(arena, Source::Store { text, cid })
     }
 
     /// The pair `{"key": …, "value": …}` of two canonical texts.
-    pub(crate) fn pair(arena: &'x Bump, key: &'x str, value: &'x str) -> Self {
+    pub(crate) fn pair(arena: &'x Arena, key: &'x str, value: &'x str) -> Self {
         Self::late(arena, Source::Pair { key, value })
     }
 
     #[inline]
-    fn late(arena: &'x Bump, source: Source<'x>) -> Self {
-        Self::Late(arena.alloc(Late {
-            source,
-            text: Cell::new(None),
-        }))
+    fn late(arena: &'x Arena, source: Source<'x>) -> Self {
+        Self::Late(arena.alloc(Late(Cell::new(source))))
     }
 
     /// The canonical text.
     #[inline]
-    pub(crate) fn text(self, arena: &'x Bump) -> Result<&'x str, Fatal> {
+    pub(crate) fn text(self, arena: &'x Arena) -> Result<&'x str, Fatal> {
         let late = match self {
             Self::Text(text) => return Ok(text),
             Self::Late(late) => late,
         };
-        if let Some(text) = late.text.get() {
-            return Ok(text);
-        }
-        let text = match late.source {
+        let (text, known) = match late.0.get() {
+            Source::Canonical { text, .. } | Source::Joined { text, .. } | Source::Text(text) => {
+                return Ok(text);
+            }
             Source::Store { text, cid } => {
-                canonical_text(arena, text).map_err(|error| UncatchableError::ValueIsNotJson {
-                    cid: cid.to_owned(),
-                    reason: error.to_string(),
-                })?
+                let canonical = canonical_text(arena, text).map_err(|error| {
+                    UncatchableError::ValueIsNotJson {
+                        cid: cid.to_owned(),
+                        reason: error.to_string(),
+                    }
+                })?;
+                let known = match std::ptr::eq(canonical, text) {
+                    true => Source::Canonical { text, cid },
+                    false => Source::Text(canonical),
+                };
+                (canonical, known)
             }
             Source::Pair { key, value } => {
-                concat(arena, &["{\"key\":", key, ",\"value\":", value, "}"])
+                let [before, between, after] = PAIR;
+                let text = arena.concat(&[before, key, between, value, after]);
+                let (key, cid) = (key.len() as u32, None);
+                (text, Source::Joined { text, key, cid })
             }
         };
-        late.text.set(Some(text));
+        late.0.set(known);
         Ok(text)
     }
 
     /// Key and value of a pair, both as JSON texts.
     #[inline]
-    fn key_and_value(self, arena: &'x Bump) -> Result<(&'x str, &'x str), Fatal> {
-        match self {
-            Self::Late(Late {
-                source: Source::Pair { key, value },
-                ..
-            }) => Ok((key, value)),
-            _ => split_pair(self.text(arena)?),
+    fn key_and_value(self, arena: &'x Arena) -> Result<(&'x str, &'x str), Fatal> {
+        let Self::Late(late) = self else {
+            return split_pair(self.text(arena)?);
+        };
+        match late.0.get() {
+            Source::Pair { key, value } => return Ok((key, value)),
+            Source::Joined { text, key, .. } => {
+                if let Some(pair) = parts_of_pair(text, key as usize) {
+                    return Ok(pair);
+                }
+            }
+            _ => {}
         }
+        let text = self.text(arena)?;
+        let pair = split_pair(text)?;
+        let (key, cid) = (pair.0.len() as u32, self.known_cid());
+        if parts_of_pair(text, key as usize) == Some(pair) {
+            late.0.set(Source::Joined { text, key, cid });
+        }
+        Ok(pair)
     }
 
     /// The CID of the canonical text, where it is known.
     pub(crate) fn known_cid(self) -> Option<&'x str> {
         match self {
-            Self::Late(Late {
-                source: Source::Store { text, cid },
-                text: canonical,
-            }) if canonical
-                .get()
-                .is_some_and(|canonical| std::ptr::eq(canonical, *text)) =>
-            {
-                Some(cid)
-            }
-            _ => None,
+            Self::Late(late) => match late.0.get() {
+                Source::Canonical { cid, .. } => Some(cid),
+                Source::Joined { cid, .. } => cid,
+                _ => None,
+            },
+            Self::Text(_) => None,
         }
     }
 }
 
 impl<'x> Origin<'x> {
-    pub(crate) fn new(arena: &'x Bump, tetraplet: Tetraplet<'x>) -> &'x Self {
+    pub(crate) fn new(arena: &'x Arena, tetraplet: Tetraplet<'x>) -> &'x Self {
         arena.alloc(Self {
             tetraplet,
             cid: Cell::new(None),
@@ -186,7 +211,7 @@ impl<'x> Origin<'x> {
         })
     }
 
-    pub(crate) fn with_cid(arena: &'x Bump, tetraplet: Tetraplet<'x>, cid: &'x str) -> &'x Self {
+    pub(crate) fn with_cid(arena: &'x Arena, tetraplet: Tetraplet<'x>, cid: &'x str) -> &'x Self {
         arena.alloc(Self {
             tetraplet,
             cid: Cell::new(Some(cid)),
@@ -195,7 +220,7 @@ impl<'x> Origin<'x> {
     }
 
     /// The CID of the tetraplet; `scratch` is overwritten and may be used again.
-    pub(crate) fn cid(&self, arena: &'x Bump, scratch: &mut Vec<u8>) -> &'x str {
+    pub(crate) fn cid(&self, arena: &'x Arena, scratch: &mut Vec<u8>) -> &'x str {
         if let Some(cid) = self.cid.get() {
             return cid;
         }
@@ -206,37 +231,44 @@ impl<'x> Origin<'x> {
 
     /// The elements of `array`, which has this tetraplet.
     #[inline]
-    pub(crate) fn elements(&self, arena: &'x Bump, array: &'x str) -> &'x Elements<'x> {
+    pub(crate) fn elements(&self, arena: &'x Arena, array: &'x str) -> &'x Elements<'x> {
         if let Some(elements) = self.elements.get()
             && std::ptr::eq(elements.array, array)
         {
             return elements;
         }
         let texts: Vec<&str> = json::array_items(array).collect();
-        let texts = &*arena.alloc_slice_copy(&texts);
-        let elements = &*arena.alloc(Elements {
+        let elements = arena.alloc(Elements {
             array,
-            texts,
-            origins: arena.alloc_slice_fill_with(texts.len(), |_| Cell::new(None)),
+            texts: arena.alloc_slice(&texts),
+            origins: Cell::new(&[]),
         });
         self.elements.set(Some(elements));
         elements
     }
 
     /// The tetraplet of an element of an array with this one.
-    pub(crate) fn element(&self, arena: &'x Bump, index: usize) -> &'x Self {
-        let elements = self.elements.get();
-        let place = elements.and_then(|elements| elements.origins.get(index));
-        if let Some(origin) = place.and_then(Cell::get) {
+    pub(crate) fn element(&self, arena: &'x Arena, index: usize) -> &'x Self {
+        if let Some(origin) = self.known_element(index) {
             return origin;
         }
         let tetraplet = self.tetraplet;
-        let lens = concat(arena, &[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
+        let lens = arena.concat(&[tetraplet.lens, ".$.[", &index.to_string(), "]"]);
         let origin = Self::new(arena, Tetraplet { lens, ..tetraplet });
-        if let Some(place) = place {
-            place.set(Some(origin));
+        if let Some(elements) = self.elements.get() {
+            if elements.origins.get().is_empty() {
+                let places = elements.texts.iter().map(|_| Cell::new(None));
+                elements.origins.set(arena.alloc_iter(places));
+            }
+            if let Some(place) = elements.origins.get().get(index) {
+                place.set(Some(origin));
+            }
         }
         origin
+    }
+
+    fn known_element(&self, index: usize) -> Option<&'x Self> {
+        self.elements.get()?.origins.get().get(index)?.get()
     }
 }
 
@@ -267,7 +299,7 @@ impl<'x> Aggregate<'x> {
 
     /// Its tetraplet.
     #[inline]
-    pub(crate) fn origin(&self, arena: &'x Bump) -> &'x Origin<'x> {
+    pub(crate) fn origin(&self, arena: &'x Arena) -> &'x Origin<'x> {
         match self.item {
             None => self.origin,
             Some(item) => self.origin.element(arena, item.get() as usize - 1),
@@ -278,7 +310,7 @@ impl<'x> Aggregate<'x> {
     /// value its peer and lens.
     #[inline]
     pub(crate) fn squeezed(
-        arena: &'x Bump,
+        arena: &'x Arena,
         value: Json<'x>,
         origin: &'x Origin<'x>,
         provenance: Provenance<'x>,
@@ -326,12 +358,11 @@ impl<'x> Canon<'x> {
 
     /// The elements as a JSON array.
     #[inline]
-    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, Fatal> {
+    pub(crate) fn text(&self, arena: &'x Arena) -> Result<&'x str, Fatal> {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
-        let mut text = bumpalo::collections::String::new_in(arena);
-        text.push('[');
+        let mut text = "[".to_owned();
         for (index, element) in self.elements.iter().enumerate() {
             if index > 0 {
                 text.push(',');
@@ -339,7 +370,7 @@ impl<'x> Canon<'x> {
             text.push_str(element.value.text(arena)?);
         }
         text.push(']');
-        let text = text.into_bump_str();
+        let text = arena.alloc_str(&text);
         self.text.set(Some(text));
         Ok(text)
     }
@@ -347,7 +378,7 @@ impl<'x> Canon<'x> {
 
 impl<'x> CanonMap<'x> {
     /// Splits the pairs.
-    pub(crate) fn new(arena: &'x Bump, canon: &'x Canon<'x>) -> Result<Self, Fatal> {
+    pub(crate) fn new(arena: &'x Arena, canon: &'x Canon<'x>) -> Result<Self, Fatal> {
         let mut keys: Vec<MapKey<'x>> = Vec::new();
         let mut index: HashMap<&'x str, u32> = HashMap::new();
         let mut key_of = Vec::with_capacity(canon.elements.len());
@@ -403,7 +434,7 @@ impl<'x> CanonMap<'x> {
     }
 
     /// A pair's value.
-    pub(crate) fn value(&self, arena: &'x Bump, position: u32) -> Result<Option<&'x str>, Fatal> {
+    pub(crate) fn value(&self, arena: &'x Arena, position: u32) -> Result<Option<&'x str>, Fatal> {
         let Some(element) = self.canon.elements.get(position as usize) else {
             return Ok(None);
         };
@@ -412,10 +443,10 @@ impl<'x> CanonMap<'x> {
     }
 
     /// The values of a key as a JSON array.
-    pub(crate) fn values_text(&self, arena: &'x Bump, key: &str) -> Result<&'x str, Fatal> {
-        let mut text = bumpalo::collections::String::new_in(arena);
+    pub(crate) fn values_text(&self, arena: &'x Arena, key: &str) -> Result<&'x str, Fatal> {
+        let mut text = String::new();
         self.push_values(arena, &mut text, self.pairs(key))?;
-        Ok(text.into_bump_str())
+        Ok(arena.alloc_str(&text))
     }
 
     /// The last pair of each key, in the order of these pairs.
@@ -431,7 +462,7 @@ impl<'x> CanonMap<'x> {
 
     /// The map as a JSON object: key to the array of its values.
     #[inline]
-    pub(crate) fn text(&self, arena: &'x Bump) -> Result<&'x str, Fatal> {
+    pub(crate) fn text(&self, arena: &'x Arena) -> Result<&'x str, Fatal> {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
@@ -455,8 +486,7 @@ impl<'x> CanonMap<'x> {
             }
         }
         sort_fields(&mut fields);
-        let mut text = bumpalo::collections::String::new_in(arena);
-        text.push('{');
+        let mut text = "{".to_owned();
         for (index, (name, positions)) in fields.into_iter().enumerate() {
             if index > 0 {
                 text.push(',');
@@ -466,15 +496,15 @@ impl<'x> CanonMap<'x> {
             self.push_values(arena, &mut text, positions)?;
         }
         text.push('}');
-        let text = text.into_bump_str();
+        let text = arena.alloc_str(&text);
         self.text.set(Some(text));
         Ok(text)
     }
 
     fn push_values(
         &self,
-        arena: &'x Bump,
-        text: &mut bumpalo::collections::String<'_>,
+        arena: &'x Arena,
+        text: &mut String,
         positions: &[u32],
     ) -> Result<(), Fatal> {
         text.push('[');
@@ -491,7 +521,7 @@ impl<'x> CanonMap<'x> {
 
 /// The scalar form of a map: key to the first of its values.
 pub(crate) fn map_to_object<'x>(
-    arena: &'x Bump,
+    arena: &'x Arena,
     pairs: impl Iterator<Item = Aggregate<'x>>,
 ) -> Result<&'x str, Fatal> {
     let mut fields: Vec<(&'x str, &'x str)> = Vec::new();
@@ -504,12 +534,11 @@ pub(crate) fn map_to_object<'x>(
         }
     }
     sort_fields(&mut fields);
-    // Growing would leave every smaller text in the arena.
     let length = fields
         .iter()
         .map(|(name, value)| name.len() + value.len() + 2);
     let length = length.sum::<usize>() + 2;
-    let mut text = bumpalo::collections::String::with_capacity_in(length, arena);
+    let mut text = String::with_capacity(length);
     text.push('{');
     for (index, (name, value)) in fields.into_iter().enumerate() {
         if index > 0 {
@@ -520,7 +549,7 @@ pub(crate) fn map_to_object<'x>(
         text.push_str(value);
     }
     text.push('}');
-    Ok(text.into_bump_str())
+    Ok(arena.alloc_str(&text))
 }
 
 /// Whether a JSON text can be a key of a map: a string or an integer.
@@ -534,7 +563,7 @@ pub(crate) fn is_map_key(text: &str) -> bool {
 
 /// The canonical form of a JSON text: the text itself where it is canonical.
 pub(crate) fn canonical_text<'x>(
-    arena: &'x Bump,
+    arena: &'x Arena,
     text: &'x str,
 ) -> Result<&'x str, serde_json::Error> {
     Ok(match normalize(text)? {
@@ -543,19 +572,17 @@ pub(crate) fn canonical_text<'x>(
     })
 }
 
-/// The texts one after the other.
-pub(crate) fn concat<'x>(arena: &'x Bump, parts: &[&str]) -> &'x str {
-    let length = parts.iter().map(|part| part.len()).sum();
-    let mut text = bumpalo::collections::String::with_capacity_in(length, arena);
-    for part in parts {
-        text.push_str(part);
-    }
-    text.into_bump_str()
+/// A number as text.
+pub(crate) fn number_text(arena: &Arena, number: usize) -> &str {
+    arena.alloc_str(&number.to_string())
 }
 
-/// A number as text.
-pub(crate) fn number_text(arena: &Bump, number: usize) -> &str {
-    arena.alloc_str(&number.to_string())
+/// Key and value of a pair as [`PAIR`] has it, by the length of the key.
+fn parts_of_pair(text: &str, key: usize) -> Option<(&str, &str)> {
+    let [before, between, after] = PAIR.map(str::len);
+    let (key, rest) = text.get(before..)?.split_at_checked(key)?;
+    let value = rest.get(between..rest.len().checked_sub(after)?)?;
+    Some((key, value))
 }
 
 /// Key and value of a pair, both as JSON texts.
@@ -582,11 +609,11 @@ fn split_pair(text: &str) -> Result<(&str, &str), Fatal> {
 }
 
 /// The name of the field that a key becomes, as a JSON string.
-fn field_name<'x>(arena: &'x Bump, key: &'x str) -> &'x str {
+fn field_name<'x>(arena: &'x Arena, key: &'x str) -> &'x str {
     if key.starts_with('"') {
         return key;
     }
-    concat(arena, &["\"", key, "\""])
+    arena.concat(&["\"", key, "\""])
 }
 
 /// Sorts by the bytes of the names that the JSON strings denote.
@@ -604,14 +631,14 @@ fn sort_fields<T>(fields: &mut [(&str, T)]) {
 mod tests {
     use super::*;
 
-    fn pair<'x>(arena: &'x Bump, text: &'x str) -> Aggregate<'x> {
+    fn pair<'x>(arena: &'x Arena, text: &'x str) -> Aggregate<'x> {
         let origin = Origin::new(arena, Tetraplet::of_peer("A"));
         Aggregate::new(Json::Text(text), origin, Provenance::Literal)
     }
 
     #[test]
     fn maps_become_objects() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         let pairs: Vec<_> = [
             r#"{"key":"a","value":1}"#,
             r#"{"key":42,"value":"x"}"#,
@@ -627,7 +654,7 @@ mod tests {
             r#"{"42":"x","a":1,"a!":3}"#
         );
         let origin = Origin::new(&arena, Tetraplet::of_peer("A"));
-        let canon = arena.alloc(Canon::new(arena.alloc_slice_copy(&pairs), origin, ""));
+        let canon = arena.alloc(Canon::new(arena.alloc_slice(&pairs), origin, ""));
         let map = CanonMap::new(&arena, canon).unwrap();
         assert_eq!(
             map.text(&arena).unwrap(),
@@ -641,7 +668,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pair_is_refused() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         for text in [
             "1",
             r#"{"value":1}"#,
@@ -654,7 +681,7 @@ mod tests {
 
     #[test]
     fn literals_lose_their_lens() {
-        let arena = Bump::new();
+        let arena = Arena::new();
         let tetraplet = Tetraplet {
             peer_pk: "A",
             service_id: "s",

@@ -14,9 +14,8 @@ mod lens;
 mod resolve;
 mod watch;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{collections::BTreeSet, num::NonZero, rc::Rc};
 
-use bumpalo::Bump;
 use particle::{
     Tetraplet,
     data::{CidInfo, State, Store},
@@ -24,13 +23,14 @@ use particle::{
 };
 
 use crate::{
+    arena::Arena,
     error::{CatchableError, Fatal, UncatchableError},
     parameters::{Compat, Limits, Policy, RunParameters},
     registers::{Place, Registers},
     requests::RequestSink,
     results::Answers,
     scope::{Corrupted, Scopes},
-    script::{Op, OpId, Program, Slot},
+    script::{Op, OpId, Output, Program, Slot},
     stream::Streams,
     value::{Aggregate, Canon, CanonMap, Origin},
 };
@@ -38,12 +38,12 @@ use fold::ActiveFold;
 pub(crate) use watch::{Seen, Watch};
 
 /// What the machine starts with.
-pub(crate) struct Inputs<'x> {
+pub(crate) struct Inputs<'t, 'x> {
     pub(crate) program: &'x Program<'x>,
-    pub(crate) arena: &'x Bump,
+    pub(crate) arena: &'x Arena,
     pub(crate) parameters: &'x RunParameters,
-    pub(crate) previous: &'x [State<'x>],
-    pub(crate) current: &'x [State<'x>],
+    pub(crate) previous: &'t [State<'x>],
+    pub(crate) current: &'t [State<'x>],
     pub(crate) stores: CidInfo<'x>,
     /// The largest call id issued so far.
     pub(crate) last_call_id: u32,
@@ -133,10 +133,10 @@ enum Bound<'x> {
     Map(Rc<CanonMap<'x>>),
 }
 
-struct Vm<'x> {
+struct Vm<'t, 'x> {
     program: &'x Program<'x>,
-    arena: &'x Bump,
-    merge: Merge<'x>,
+    arena: &'x Arena,
+    merge: Merge<'t, 'x>,
     stores: CidInfo<'x>,
     results: &'x Answers<'x>,
     requests: &'x mut dyn RequestSink,
@@ -181,7 +181,7 @@ struct Vm<'x> {
 }
 
 /// Executes the script.
-pub(crate) fn execute(inputs: Inputs<'_>) -> Result<Finished<'_>, Abort> {
+pub(crate) fn execute<'x>(inputs: Inputs<'_, 'x>) -> Result<Finished<'x>, Abort> {
     let mut vm = Vm::new(inputs);
     let error = vm.run().map_err(|error| Abort::Uncatchable(*error))?;
     let Vm {
@@ -203,8 +203,8 @@ pub(crate) fn execute(inputs: Inputs<'_>) -> Result<Finished<'_>, Abort> {
     })
 }
 
-impl<'x> Vm<'x> {
-    fn new(inputs: Inputs<'x>) -> Self {
+impl<'t, 'x> Vm<'t, 'x> {
+    fn new(inputs: Inputs<'t, 'x>) -> Self {
         let Inputs {
             program,
             arena,
@@ -259,13 +259,15 @@ impl<'x> Vm<'x> {
             if steps > limit {
                 return Err(Box::new(UncatchableError::TooManySteps { limit }));
             }
-            let before = self.before();
+            let before = self.watch.is_some().then(|| self.before());
             let mut flow = self.enter(op)?;
             let limit = self.limits.trace;
             if self.merge.position() > limit {
                 return Err(self.trace_error(op, MergeError::TooLong { limit }.into()));
             }
-            if self.watched(op, before)? {
+            if let Some(before) = before
+                && self.watched(op, before)?
+            {
                 return Ok(None);
             }
             op = loop {
@@ -323,18 +325,18 @@ impl<'x> Vm<'x> {
             } => {
                 self.call_origin = None;
                 self.arguments_known = false;
+                let output = match output {
+                    true => self.program.output(operands + 3 + arguments),
+                    false => Output::None,
+                };
                 self.call(id, operands, arguments, output)
             }
-            Op::Canon {
-                peer,
-                source,
-                target,
-            } => {
+            Op::Canon { operands } => {
                 self.call_origin = None;
-                self.canon(id, peer, source, target)
+                self.canon(id, operands)
             }
-            Op::Ap { argument, target } => self.ap(id, argument, target),
-            Op::ApMap { operands, map } => self.ap_map(id, operands, map),
+            Op::Ap { operands } => self.ap(id, operands),
+            Op::ApMap { operands } => self.ap_map(id, operands),
             Op::Match { operands, equal } => self.comparison(id, operands, equal),
             Op::FailLiteral { code, message } => {
                 self.fail_literal(id, self.program.code(code), message)
@@ -346,11 +348,7 @@ impl<'x> Vm<'x> {
                     Err(stop) => Err(stop),
                 }
             }
-            Op::Fold {
-                iterable,
-                iterator,
-                last,
-            } => self.fold(id, iterable, iterator, last),
+            Op::Fold { operands, last } => self.fold(id, operands, last.map(NonZero::get)),
         };
         match flow {
             Ok(flow) => Ok(flow),

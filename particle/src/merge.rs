@@ -50,11 +50,12 @@ pub enum CanonState<'a> {
     Executed(&'a str),
 }
 
-/// Two traces, what was read of them, and the trace that grows from them.
+/// Two traces, what was read of them, and the trace that grows from them. It refers to their texts
+/// (`'a`) only, so it may outlive them (`'t`).
 #[derive(Debug)]
-pub struct Merge<'a> {
-    previous: Input<'a>,
-    current: Input<'a>,
+pub struct Merge<'t, 'a> {
+    previous: Input<'t, 'a>,
+    current: Input<'t, 'a>,
     result: Vec<State<'a>>,
     pars: Vec<Par>,
     folds: Vec<Fold>,
@@ -62,8 +63,8 @@ pub struct Merge<'a> {
 
 /// One of the two traces.
 #[derive(Debug)]
-struct Input<'a> {
-    trace: &'a [State<'a>],
+struct Input<'t, 'a> {
+    trace: &'t [State<'a>],
     slider: Slider,
     /// Only folds of the trace ask for positions, so without any there are none.
     positions: Option<Positions>,
@@ -85,10 +86,10 @@ struct ParWindows {
     after_right: Window,
 }
 
-impl<'a> Merge<'a> {
+impl<'t, 'a> Merge<'t, 'a> {
     /// Starts at the beginning of both traces.
     #[must_use]
-    pub fn new(previous: &'a [State<'a>], current: &'a [State<'a>]) -> Self {
+    pub fn new(previous: &'t [State<'a>], current: &'t [State<'a>]) -> Self {
         Self {
             previous: Input::new(previous),
             current: Input::new(current),
@@ -119,7 +120,7 @@ impl<'a> Merge<'a> {
 
     /// The trace of the current data.
     #[must_use]
-    pub fn current_trace(&self) -> &'a [State<'a>] {
+    pub fn current_trace(&self) -> &'t [State<'a>] {
         self.current.trace
     }
 
@@ -252,7 +253,7 @@ impl<'a> Merge<'a> {
     #[inline]
     pub fn canon_start(&mut self) -> Result<Option<CanonState<'a>>, Box<MergeError>> {
         let (previous, current) = self.take();
-        let canon = |found: &At<'a>| match found.0 {
+        let canon = |found: &At<'t, 'a>| match found.0 {
             State::CanonSentBy(peer) => Some(CanonState::SentBy(peer)),
             State::Canon(cid) => Some(CanonState::Executed(cid)),
             _ => None,
@@ -292,7 +293,7 @@ impl<'a> Merge<'a> {
     #[inline]
     pub fn par_start(&mut self) -> Result<(), Box<MergeError>> {
         let (previous, current) = self.take();
-        let sizes = |found: &Option<At<'a>>| match found {
+        let sizes = |found: &Option<At<'t, 'a>>| match found {
             None => Some((0, 0)),
             Some(At(State::Par { left, right }, _)) => Some((*left, *right)),
             Some(_) => None,
@@ -361,7 +362,7 @@ impl<'a> Merge<'a> {
     /// The states are no states of `fold`, or what they describe does not fit their traces.
     pub fn fold_start(&mut self) -> Result<(), Box<MergeError>> {
         let (previous, current) = self.take();
-        let lore = |found: &Option<At<'a>>| match found {
+        let lore = |found: &Option<At<'t, 'a>>| match found {
             None => Some(None),
             Some(At(State::Fold(_), at)) => Some(Some(*at)),
             Some(_) => None,
@@ -457,7 +458,7 @@ impl<'a> Merge<'a> {
 
     /// The next state of either trace.
     #[inline]
-    fn take(&mut self) -> (Option<At<'a>>, Option<At<'a>>) {
+    fn take(&mut self) -> (Option<At<'t, 'a>>, Option<At<'t, 'a>>) {
         (self.previous.next(), self.current.next())
     }
 
@@ -479,10 +480,10 @@ impl<'a> Merge<'a> {
 const GENERATION_GRACE: usize = 1 << 16;
 
 /// A state and its position in its trace.
-struct At<'a>(&'a State<'a>, u32);
+struct At<'t, 'a>(&'t State<'a>, u32);
 
-impl<'a> Input<'a> {
-    fn new(trace: &'a [State<'a>]) -> Self {
+impl<'t, 'a> Input<'t, 'a> {
+    fn new(trace: &'t [State<'a>]) -> Self {
         Self {
             slider: Slider::new(trace.len()),
             positions: trace
@@ -506,7 +507,7 @@ impl<'a> Input<'a> {
     }
 
     #[inline]
-    fn next(&mut self) -> Option<At<'a>> {
+    fn next(&mut self) -> Option<At<'t, 'a>> {
         let at = self.slider.next()?;
         let state = self.trace.get(at as usize)?;
         Some(At(state, at))
@@ -657,8 +658,8 @@ fn no_par() -> Box<MergeError> {
 /// The error for states of which at least one is of another kind than `expected`.
 #[cold]
 fn unexpected(
-    previous: Option<At<'_>>,
-    current: Option<At<'_>>,
+    previous: Option<At<'_, '_>>,
+    current: Option<At<'_, '_>>,
     expected: StateKind,
 ) -> Box<MergeError> {
     Box::new(match (previous, current) {
@@ -727,7 +728,7 @@ mod tests {
             sent(),
         ];
         let mut merge = Merge::new(&trace, &[]);
-        fn peer<'a>(merge: &mut Merge<'a>) -> &'a str {
+        fn peer<'a>(merge: &mut Merge<'_, 'a>) -> &'a str {
             match merge.call_start().unwrap().unwrap().state {
                 CallState::SentBy(peer) => {
                     merge.push(State::Call(CallState::SentBy(peer)));

@@ -10,6 +10,8 @@ use std::{borrow::Cow, io};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
+use crate::cid::CID_LEN;
+
 /// The canonical text of a JSON text: the text itself where it is canonical already.
 ///
 /// ```
@@ -110,6 +112,30 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// [`push_string`] for a text that mostly is a CID: all at once.
+pub(crate) fn push_cid(out: &mut Vec<u8>, cid: &str) {
+    match cid.as_bytes().try_into() {
+        Ok(bytes) if is_plain_cid(bytes) => {
+            let mut quoted = [b'"'; CID_LEN + 2];
+            if let Some(place) = quoted.get_mut(1..=CID_LEN) {
+                place.copy_from_slice(bytes);
+            }
+            out.extend_from_slice(&quoted);
+        }
+        _ => push_string(out, cid),
+    }
+}
+
+/// Whether a JSON string holds these bytes as they are.
+fn is_plain_cid(cid: &[u8; CID_LEN]) -> bool {
+    let (blocks, _) = cid.as_chunks::<BLOCK>();
+    let special = blocks
+        .iter()
+        .fold(false, |found, block| found | any_special(block));
+    // The last block overlaps the one before it.
+    !special && cid.last_chunk().is_some_and(|last| !any_special(last))
+}
+
 /// [`plain_prefix`] for bytes that go on behind the string, which mostly is short.
 #[inline]
 fn plain_prefix_of_rest(bytes: &[u8]) -> usize {
@@ -153,6 +179,7 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 const BLOCK: usize = 16;
 
 /// Whole blocks without an early exit, which the compiler turns into vector instructions.
+#[inline]
 fn any_special(block: &[u8; BLOCK]) -> bool {
     block
         .iter()
@@ -315,6 +342,27 @@ mod tests {
             String::from_utf8(out).unwrap(),
             serde_json::to_string(&all).unwrap()
         );
+    }
+
+    #[test]
+    fn cids_are_strings_like_others() {
+        let written = |write: fn(&mut Vec<u8>, &str), text: &str| {
+            let mut out = Vec::new();
+            write(&mut out, text);
+            out
+        };
+        let plain = "b".repeat(CID_LEN);
+        let mut texts = vec![String::new(), plain.clone(), plain.repeat(2)];
+        texts.extend((0..CID_LEN).flat_map(|at| {
+            ["\"", "\\", "\n"].map(|special| {
+                let mut text = plain.clone();
+                text.replace_range(at..=at, special);
+                text
+            })
+        }));
+        for text in texts {
+            assert_eq!(written(push_cid, &text), written(push_string, &text));
+        }
     }
 
     #[test]

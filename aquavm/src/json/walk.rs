@@ -139,6 +139,16 @@ pub(super) fn value_end(bytes: &[u8], start: usize) -> usize {
 #[inline]
 pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
+    // Most strings are short, and a search costs more before it begins.
+    if let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            at += stops.trailing_zeros() as usize / 8;
+            if bytes.get(at) == Some(&b'"') {
+                return at + 1;
+            }
+        }
+    }
     loop {
         let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
             return bytes.len();
@@ -149,6 +159,16 @@ pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
         }
         at += 2;
     }
+}
+
+/// Of eight bytes, the lowest set bit belongs to the first quote or backslash.
+fn stops(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Borrows reach the bytes after a match only.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    (quote | backslash) & (ONES << 7)
 }
 
 /// Iterator over the elements of an array.

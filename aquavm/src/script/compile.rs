@@ -7,9 +7,7 @@ use air_parser::{
     VariableKind,
 };
 
-use super::{
-    CanonTarget, Lens, LensId, LensStep, Op, Operand, Output, Program, Slot, StreamRef, TextRef,
-};
+use super::{Lens, LensId, LensStep, Op, Operand, Program, Slot, StreamRef, TextRef};
 use crate::json;
 
 pub(super) fn compile<'s>(ast: &Ast<'s>) -> Program<'s> {
@@ -75,10 +73,13 @@ impl Compiler<'_, '_> {
                 for argument in arguments {
                     self.operand(argument);
                 }
+                if let Some(output) = output {
+                    self.variable(output, None);
+                }
                 Op::Call {
                     operands,
                     arguments: count,
-                    output: output.map_or(Output::None, |output| self.output(output)),
+                    output: output.is_some(),
                 }
             }
             InstructionKind::Canon {
@@ -86,28 +87,21 @@ impl Compiler<'_, '_> {
                 source,
                 target,
             } => {
-                let slot = self.slot(target);
-                Op::Canon {
-                    peer: self.operand(peer),
-                    source: self.stream(source),
-                    target: match target.kind {
-                        VariableKind::CanonStreamMap => CanonTarget::Map(slot),
-                        VariableKind::Scalar => CanonTarget::Scalar(slot),
-                        _ => CanonTarget::Stream(slot),
-                    },
-                }
+                let operands = self.operand(peer);
+                self.variable(source, None);
+                self.variable(target, None);
+                Op::Canon { operands }
             }
-            InstructionKind::Ap { argument, target } => Op::Ap {
-                argument: self.operand(argument),
-                target: self.output(target),
-            },
+            InstructionKind::Ap { argument, target } => {
+                let operands = self.operand(argument);
+                self.variable(target, None);
+                Op::Ap { operands }
+            }
             InstructionKind::ApMap { key, argument, map } => {
                 let operands = self.operand(key);
                 self.operand(argument);
-                Op::ApMap {
-                    operands,
-                    map: self.stream(map),
-                }
+                self.variable(map, None);
+                Op::ApMap { operands }
             }
             InstructionKind::Seq { right, .. } => Op::Seq {
                 right: right.id().index() as u32,
@@ -125,9 +119,10 @@ impl Compiler<'_, '_> {
             InstructionKind::Fail { operand } => match operand {
                 FailOperand::Literal { code, message } => {
                     self.program.codes.push(code);
+                    let message = self.pooled(|pool| pool.push_str(message));
                     Op::FailLiteral {
                         code: self.program.codes.len() as u32 - 1,
-                        message: self.pooled(|pool| pool.push_str(message)),
+                        message: self.push(Operand::Constant(message)),
                     }
                 }
                 FailOperand::Value(value) => Op::Fail {
@@ -139,11 +134,14 @@ impl Compiler<'_, '_> {
                 iterator,
                 last,
                 ..
-            } => Op::Fold {
-                iterable: self.operand(iterable),
-                iterator: self.slot(iterator),
-                last: last.map(|last| last.id().index() as u32),
-            },
+            } => {
+                let operands = self.operand(iterable);
+                self.variable(iterator, None);
+                Op::Fold {
+                    operands,
+                    last: last.and_then(|last| NonZero::new(last.id().index() as u32)),
+                }
+            }
             InstructionKind::Next { iterator } => Op::Next {
                 iterator: self.slot(iterator),
             },
@@ -185,19 +183,18 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn output(&mut self, variable: Variable<'_>) -> Output {
-        match variable.kind {
-            VariableKind::Stream | VariableKind::StreamMap => Output::Stream(self.stream(variable)),
-            _ => Output::Scalar(self.slot(variable)),
-        }
-    }
-
-    fn stream(&mut self, variable: Variable<'_>) -> StreamRef {
+    fn variable(&mut self, variable: Variable<'_>, lambda: Option<Lambda<'_>>) -> u32 {
         let slot = self.slot(variable);
-        StreamRef {
-            slot,
-            scope: self.scopes.get(slot as usize).copied().unwrap_or(0),
-        }
+        let operand = match variable.kind {
+            VariableKind::Scalar => Operand::Scalar(slot, self.lens(lambda)),
+            VariableKind::CanonStream => Operand::Canon(slot, self.lens(lambda)),
+            VariableKind::CanonStreamMap => Operand::CanonMap(slot, self.lens(lambda)),
+            VariableKind::Stream | VariableKind::StreamMap => Operand::Stream(StreamRef {
+                slot,
+                scope: self.scopes.get(slot as usize).copied().unwrap_or(0),
+            }),
+        };
+        self.push(operand)
     }
 
     fn slot(&mut self, variable: Variable<'_>) -> Slot {
@@ -255,17 +252,12 @@ impl Compiler<'_, '_> {
             }
             ValueKind::Boolean(_) => Operand::Constant(source(value.span)),
             ValueKind::EmptyArray => Operand::Constant(self.pooled(|pool| pool.push_str("[]"))),
-            ValueKind::Variable(variable, lambda) => match variable.kind {
-                VariableKind::Scalar => Operand::Scalar(self.slot(variable), self.lens(lambda)),
-                VariableKind::CanonStream => Operand::Canon(self.slot(variable), self.lens(lambda)),
-                VariableKind::CanonStreamMap => {
-                    Operand::CanonMap(self.slot(variable), self.lens(lambda))
-                }
-                VariableKind::Stream | VariableKind::StreamMap => {
-                    Operand::Stream(self.stream(variable))
-                }
-            },
+            ValueKind::Variable(variable, lambda) => return self.variable(variable, lambda),
         };
+        self.push(operand)
+    }
+
+    fn push(&mut self, operand: Operand) -> u32 {
         self.program.operands.push(operand);
         self.program.operands.len() as u32 - 1
     }

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use bumpalo::Bump;
 use hashbrown::HashMap;
 use particle::{
     Tetraplet,
@@ -20,6 +19,7 @@ use super::{
     VerifyError,
 };
 use crate::{
+    arena::Arena,
     error::PreparationError,
     outcome::CallRequest,
     parameters::{Key, Policy, RunParameters},
@@ -84,7 +84,7 @@ pub(super) fn observe(
         })?
         .signed;
 
-    let arena = Bump::new();
+    let arena = Arena::new();
     let (mut requests, results) = (BTreeMap::<u32, CallRequest>::new(), Answers::default());
     let finished = vm::execute(Inputs {
         program: script.program(),

@@ -14,10 +14,10 @@ use crate::{
     value::{Aggregate, Json, is_map_key},
 };
 
-impl<'x> Vm<'x> {
-    pub(super) fn ap(&mut self, op: OpId, argument: u32, target: Output) -> Result<Flow, Stop> {
-        let value = or_join!(self, self.aggregate_of(argument));
-        match target {
+impl<'x> Vm<'_, 'x> {
+    pub(super) fn ap(&mut self, op: OpId, operands: u32) -> Result<Flow, Stop> {
+        let value = or_join!(self, self.aggregate_of(operands));
+        match self.program.output(operands + 1) {
             Output::Scalar(slot) => self.bind(slot, Bound::Scalar(value))?,
             Output::Stream(stream) => {
                 let met = self.ap_start(op)?;
@@ -29,7 +29,8 @@ impl<'x> Vm<'x> {
         Ok(Flow::Done)
     }
 
-    pub(super) fn ap_map(&mut self, op: OpId, operands: u32, map: StreamRef) -> Result<Flow, Stop> {
+    pub(super) fn ap_map(&mut self, op: OpId, operands: u32) -> Result<Flow, Stop> {
+        let map = self.program.stream(operands + 2);
         let mut pair = or_join!(self, self.aggregate_of(operands + 1));
         // The state is taken before the key is known; peers agree on what follows from it.
         let met = self.ap_start(op)?;

@@ -21,7 +21,7 @@ use crate::{
 /// What a result that is no JSON counts as.
 const NOT_JSON: i32 = i32::MAX;
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     pub(super) fn call(
         &mut self,
         op: OpId,
@@ -129,11 +129,16 @@ impl<'x> Vm<'x> {
     /// Finds the arguments.
     fn resolve_arguments(&mut self, first: u32, count: u32) -> Result<(), Stop> {
         self.argument_texts.clear();
-        for operand in first..first + count {
-            let text = match self.argument_texts.last() {
-                Some(same) if self.program.repeats(operand) => same,
-                _ => self.text_of(operand)?,
+        let program = self.program;
+        // Arguments often are the same again.
+        let mut last = None;
+        for index in first..first + count {
+            let operand = program.operand(index);
+            let text = match last {
+                Some((same, text)) if same == operand => text,
+                _ => self.text_of(index)?,
             };
+            last = Some((operand, text));
             self.argument_texts.push(text);
         }
         Ok(())
@@ -163,13 +168,16 @@ impl<'x> Vm<'x> {
         let mut origins = Vec::with_capacity(count as usize);
         let mut ends = Vec::with_capacity(count as usize);
         let mut start = 0;
-        for operand in first..first + count {
+        let mut last = None;
+        for index in first..first + count {
+            let operand = self.program.operand(index);
             let end = origins.len();
-            if end > start && self.program.repeats(operand) {
+            if last == Some(operand) {
                 origins.extend_from_within(start..end);
             } else {
-                self.origins_of(operand, &mut origins)?;
+                self.origins_of(index, &mut origins)?;
             }
+            last = Some(operand);
             start = end;
             ends.push(origins.len());
         }
@@ -202,12 +210,17 @@ impl<'x> Vm<'x> {
         output: Output,
         answer: &'x Answer<'x>,
     ) -> Result<Flow, Stop> {
-        let argument_hash = self.argument_hash().ok_or_else(unknown_arguments)?;
-        let argument_hash = &*self.arena.alloc_str(&argument_hash);
+        let hash = self.argument_hash().ok_or_else(unknown_arguments)?;
         let (ret_code, message) = match answer.ret_code {
+            // Services that make arrays give their arguments back: a canonical text, hashed already.
+            0 if *answer.result == self.arguments && json::is_shallow(&self.arguments) => {
+                self.finish_ok(target, &hash, output, &answer.result, &hash)?;
+                return Ok(Flow::Done);
+            }
             0 => match canonical_text(self.arena, &answer.result) {
                 Ok(text) => {
-                    self.finish_ok(target, argument_hash, output, text)?;
+                    let cid = value_cid(text);
+                    self.finish_ok(target, &hash, output, text, &cid)?;
                     return Ok(Flow::Done);
                 }
                 Err(error) => (
@@ -225,7 +238,7 @@ impl<'x> Vm<'x> {
         json::write_string(&mut text, &message);
         text.push_str(&format!(",\"ret_code\":{ret_code}}}"));
         let text = self.arena.alloc_str(&text);
-        let cid = self.store_result(target, argument_hash, text);
+        let cid = self.store_result(target, &hash, text, &value_cid(text));
         self.register(cid, target.tetraplet.peer_pk);
         self.merge.push(State::Call(CallState::Failed(cid)));
         Err(CatchableError::LocalService { ret_code, message }.into())
@@ -234,16 +247,17 @@ impl<'x> Vm<'x> {
     fn finish_ok(
         &mut self,
         origin: &'x Origin<'x>,
-        argument_hash: &'x str,
+        argument_hash: &CidText,
         output: Output,
         text: &'x str,
+        value_cid: &CidText,
     ) -> Result<(), Fatal> {
         if let Output::None = output {
-            let cid = self.arena.alloc_str(&value_cid(text));
+            let cid = self.arena.alloc_str(value_cid);
             self.merge.push(State::Call(CallState::Unused(cid)));
             return Ok(());
         }
-        let cid = self.store_result(origin, argument_hash, text);
+        let cid = self.store_result(origin, argument_hash, text, value_cid);
         self.register(cid, origin.tetraplet.peer_pk);
         let value = Aggregate::new(Json::Text(text), origin, Provenance::ServiceResult(cid));
         let state = match output {
@@ -267,10 +281,15 @@ impl<'x> Vm<'x> {
     fn store_result(
         &mut self,
         origin: &'x Origin<'x>,
-        argument_hash: &'x str,
+        argument_hash: &CidText,
         text: &'x str,
+        value_cid: &CidText,
     ) -> &'x str {
-        let value_cid = self.store_value(text);
+        let value_cid = self.store_value_behind(text, value_cid);
+        let argument_hash = match argument_hash.is(value_cid) {
+            true => value_cid,
+            false => self.arena.alloc_str(argument_hash),
+        };
         let tetraplet_cid = self.store_origin(origin);
         self.store_service_result(ServiceResult {
             value_cid,

@@ -16,14 +16,11 @@ use crate::{
     value::{Aggregate, Canon, CanonMap, Json, Origin, map_to_object},
 };
 
-impl<'x> Vm<'x> {
-    pub(super) fn canon(
-        &mut self,
-        op: OpId,
-        peer: u32,
-        source: StreamRef,
-        target: CanonTarget,
-    ) -> Result<Flow, Stop> {
+impl<'x> Vm<'_, 'x> {
+    pub(super) fn canon(&mut self, op: OpId, operands: u32) -> Result<Flow, Stop> {
+        let peer = operands;
+        let source = self.program.stream(operands + 1);
+        let target = self.program.canon_target(operands + 2);
         // The state is taken before the peer is known; peers agree on what follows from it.
         let state = self.merge.canon_start();
         let state = state.map_err(|error| self.trace_error(op, error))?;
@@ -82,13 +79,12 @@ impl<'x> Vm<'x> {
                 let text = map_to_object(self.arena, values.copied())?;
                 let origin = Origin::new(self.arena, Tetraplet::of_peer(self.current_peer));
                 let element = Aggregate::new(Json::Text(text), origin, Provenance::Literal);
-                self.arena.alloc_slice_copy(&[element])
+                self.arena.alloc_slice(&[element])
             }
             CanonTarget::Stream(_) | CanonTarget::Map(_) => {
-                let size = stream.map_or(0, Stream::len);
-                let mut elements = bumpalo::collections::Vec::with_capacity_in(size, self.arena);
+                let mut elements = Vec::with_capacity(stream.map_or(0, Stream::len));
                 elements.extend(values.copied());
-                elements.into_bump_slice()
+                self.arena.alloc_slice(&elements)
             }
         };
         let canon = self.store_canon(elements)?;

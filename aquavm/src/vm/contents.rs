@@ -2,7 +2,7 @@
 
 use particle::{
     Tetraplet,
-    cid::value_cid,
+    cid::{CidText, value_cid},
     data::{CanonElement, CanonResult, Content as _, ServiceResult},
 };
 
@@ -19,7 +19,7 @@ fn missing(kind: &'static str, cid: &str) -> UncatchableError {
     }
 }
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     #[inline]
     pub(super) fn service_result(&self, cid: &str) -> Result<(&'x str, ServiceResult<'x>), Fatal> {
         let found = self.stores.service_results.get_entry(cid);
@@ -67,13 +67,17 @@ impl<'x> Vm<'x> {
             let origin = self.stored_origin(element.tetraplet)?;
             elements.push(Aggregate::new(value, origin, element.provenance));
         }
-        Ok(self.arena.alloc_slice_copy(&elements))
+        Ok(self.arena.alloc_slice(&elements))
     }
 
     /// Puts a value into its store.
     pub(super) fn store_value(&mut self, text: &'x str) -> &'x str {
+        self.store_value_behind(text, &value_cid(text))
+    }
+
+    /// Puts a value whose CID is known into its store.
+    pub(super) fn store_value_behind(&mut self, text: &'x str, cid: &CidText) -> &'x str {
         let arena = self.arena;
-        let cid = value_cid(text);
         self.stores
             .values
             .insert_with(cid.as_str(), |cid| arena.alloc_str(cid), || text)

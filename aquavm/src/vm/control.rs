@@ -9,10 +9,10 @@ use crate::{
     error::{CatchableError, Fatal},
     json::{self, Kind},
     registers::{Register, object_text},
-    script::{OpId, Operand, TextRef},
+    script::{OpId, Operand},
 };
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     pub(super) fn par(
         &mut self,
         op: OpId,
@@ -83,16 +83,15 @@ impl<'x> Vm<'x> {
         }
     }
 
-    pub(super) fn fail_literal(
-        &mut self,
-        op: OpId,
-        code: i64,
-        message: TextRef,
-    ) -> Result<Flow, Stop> {
+    pub(super) fn fail_literal(&mut self, op: OpId, code: i64, message: u32) -> Result<Flow, Stop> {
+        let message = match self.program.operand(message) {
+            Operand::Constant(text) => self.program.resolve(text),
+            _ => "",
+        };
         let object = object_text(
             code,
             &self.program.instruction_text(op),
-            self.program.resolve(message),
+            message,
             Some(self.init_peer),
         );
         let text = self.arena.alloc_str(&object);

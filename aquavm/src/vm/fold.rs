@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use bumpalo::Bump;
 use particle::{Tetraplet, data::Provenance};
 
 use super::{Flow, Frame, Stop, Vm, or_join};
 use crate::{
+    arena::Arena,
     error::{CatchableError, Fatal, UncatchableError},
     json::{self, Kind},
     parameters::Compat,
@@ -78,7 +78,7 @@ impl<'x> Items<'x> {
     }
 
     #[inline]
-    pub(super) fn text(&self, arena: &'x Bump, index: usize) -> Result<&'x str, Fatal> {
+    pub(super) fn text(&self, arena: &'x Arena, index: usize) -> Result<&'x str, Fatal> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.value.text(arena),
             (Self::Array { elements, .. }, None) => {
@@ -98,7 +98,7 @@ impl<'x> Items<'x> {
     }
 
     #[inline]
-    pub(super) fn origin(&self, arena: &'x Bump, index: usize) -> &'x Origin<'x> {
+    pub(super) fn origin(&self, arena: &'x Arena, index: usize) -> &'x Origin<'x> {
         match (self, self.listed(index)) {
             (_, Some(element)) => element.origin(arena),
             (Self::Array { origin, .. }, None) => origin.element(arena, index),
@@ -108,7 +108,7 @@ impl<'x> Items<'x> {
 
     /// What an assignment of the iterator stores.
     #[inline]
-    pub(super) fn element(&self, arena: &'x Bump, index: usize) -> Aggregate<'x> {
+    pub(super) fn element(&self, arena: &'x Arena, index: usize) -> Aggregate<'x> {
         if let Some(element) = self.listed(index) {
             return *element;
         }
@@ -135,14 +135,14 @@ impl<'x> Items<'x> {
     }
 }
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     pub(super) fn fold(
         &mut self,
         op: OpId,
-        iterable: u32,
-        iterator: Slot,
+        operands: u32,
         last: Option<OpId>,
     ) -> Result<Flow, Stop> {
+        let (iterable, iterator) = (operands, self.program.slot(operands + 1));
         let items = match self.program.operand(iterable) {
             Operand::Stream(stream) => {
                 return Ok(self.stream_fold(op, stream, iterator, last)?);

@@ -8,7 +8,7 @@ use crate::{
     value::number_text,
 };
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     /// What a lambda, if there is one, selects of a value.
     #[inline]
     pub(super) fn through(&mut self, text: &'x str, lens: Option<LensId>) -> Result<&'x str, Stop> {

@@ -11,7 +11,7 @@ use crate::{
     registers::Register,
     scope::Found,
     script::{LensId, LensStep, Operand, Slot},
-    value::{Aggregate, Canon, CanonMap, Json, Origin, concat, number_text},
+    value::{Aggregate, Canon, CanonMap, Json, Origin, number_text},
 };
 
 /// Which register.
@@ -27,7 +27,7 @@ enum Named<'v, 'x> {
     Iterator(&'v ActiveFold<'x>),
 }
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     /// The canonical JSON text of an operand.
     pub(super) fn text_of(&mut self, operand: u32) -> Result<&'x str, Stop> {
         match self.program.operand(operand) {
@@ -308,7 +308,7 @@ impl<'x> Vm<'x> {
         let lens = if origin.tetraplet.lens.is_empty() {
             text
         } else {
-            concat(self.arena, &[origin.tetraplet.lens, text])
+            self.arena.concat(&[origin.tetraplet.lens, text])
         };
         Origin::new(
             self.arena,

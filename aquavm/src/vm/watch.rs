@@ -35,7 +35,7 @@ pub(crate) struct Seen<'x> {
     pub(crate) argument_hash: Option<&'x str>,
 }
 
-impl<'x> Vm<'x> {
+impl<'x> Vm<'_, 'x> {
     /// What [`Vm::watched`] has to know from before an instruction.
     pub(super) fn before(&self) -> (u32, Option<u32>) {
         (self.merge.position(), self.merge.next_in_current())
@@ -47,7 +47,7 @@ impl<'x> Vm<'x> {
         op: OpId,
         (position, found): (u32, Option<u32>),
     ) -> Result<bool, Fatal> {
-        if self.watch.is_none() || self.merge.position() == position {
+        if self.merge.position() == position {
             return Ok(false);
         }
         let (target, argument_hash) = match self.program.op(op) {
@@ -57,7 +57,7 @@ impl<'x> Vm<'x> {
                     .map(|hash| &*self.arena.alloc_str(&hash)),
             ),
             // It was resolved before, so it is again.
-            Op::Canon { peer, .. } => (self.string_of(peer).ok().map(Tetraplet::of_peer), None),
+            Op::Canon { operands } => (self.string_of(operands).ok().map(Tetraplet::of_peer), None),
             _ => (None, None),
         };
         let Some(watch) = &mut self.watch else {

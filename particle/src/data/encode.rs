@@ -61,12 +61,13 @@ pub(super) fn buffer(data: &Data<'_>, header: usize) -> Vec<u8> {
 
 /// About how many bytes the archive of `data` takes, rather too many than too few.
 pub(super) fn estimate(data: &Data<'_>) -> usize {
-    let text = |text: &str| text.len() + 3;
+    // A text, what aligns whatever follows it, and the structured parts.
+    let aligned = |texts: usize| texts.next_multiple_of(4);
     let states: usize = data
         .trace
         .iter()
         .map(|state| match state {
-            State::Call(CallState::Unused(cid)) => STATE + text(cid),
+            State::Call(CallState::Unused(cid)) => STATE + aligned(cid.len()),
             State::Fold(lore) => STATE + 28 * lore.len(),
             State::Ap(_) => STATE + 4,
             _ => STATE,
@@ -76,7 +77,7 @@ pub(super) fn estimate(data: &Data<'_>) -> usize {
     let values: usize = info
         .values
         .iter()
-        .map(|(key, value)| text(key) + text(value) + 20)
+        .map(|(key, value)| aligned(key.len() + value.len()) + 20)
         .sum();
     let tetraplets: usize = info
         .tetraplets
@@ -88,23 +89,32 @@ pub(super) fn estimate(data: &Data<'_>) -> usize {
                 value.function_name,
                 value.lens,
             ];
-            text(key) + 44 + parts.iter().map(|part| part.len()).sum::<usize>()
+            let lengths = parts.iter().map(|part| part.len());
+            let outside = lengths.filter(|length| *length > INLINE);
+            aligned(key.len() + outside.sum::<usize>()) + 44
         })
         .sum();
     let elements: usize = info
         .canon_elements
         .iter()
-        .map(|(key, _)| text(key) + 40)
+        .map(|(key, _)| aligned(key.len()) + 40)
         .sum();
     let results: usize = info
         .canon_results
         .iter()
-        .map(|(key, value)| text(key) + 28 + 8 * value.values.len())
+        .map(|(key, value)| aligned(key.len()) + 28 + 8 * value.values.len())
         .sum();
     let services: usize = info
         .service_results
         .iter()
-        .map(|(key, value)| text(key) + text(value.argument_hash) + 36)
+        .map(|(key, value)| {
+            // A service that gives its arguments back has one hash for both.
+            let hash = match value.argument_hash == value.value_cid {
+                true => 0,
+                false => value.argument_hash.len(),
+            };
+            aligned(key.len()) + aligned(hash) + 36
+        })
         .sum();
     let signatures: usize = data
         .signatures

@@ -132,7 +132,7 @@ impl<'a, V> Store<'a, V> {
             index,
             hasher,
         } = self;
-        entries.reserve(additional);
+        make_room(entries, additional);
         index.reserve(additional, |&at| hash_at(entries, hasher, at));
     }
 
@@ -177,6 +177,7 @@ impl<'a, V> Store<'a, V> {
         } = self;
         // An archive has at most 2^32 bytes and an entry takes 12 of them.
         let position = entries.len() as u32;
+        make_room(entries, 1);
         entries.push((cid, value));
         index.insert_unique(hash, position, |&at| hash_at(entries, hasher, at));
     }
@@ -225,6 +226,15 @@ impl<'a, V> Store<'a, V> {
 
     fn hash(&self, cid: &str) -> u64 {
         cid::hash(&self.hasher, cid.as_bytes())
+    }
+}
+
+/// Makes room for more entries. A run mostly adds few to those of an archive, for which doubling
+/// would take the memory of all again.
+#[inline]
+fn make_room<T>(entries: &mut Vec<T>, additional: usize) {
+    if entries.capacity() - entries.len() < additional {
+        entries.reserve_exact(additional.max(entries.len() / 4 + 4));
     }
 }
 

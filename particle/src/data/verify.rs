@@ -244,9 +244,9 @@ impl Content for Tetraplet<'_> {
 impl Content for CanonElement<'_> {
     fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"value":"#);
-        value::push_string(out, self.value);
+        value::push_cid(out, self.value);
         out.extend_from_slice(br#","tetraplet":"#);
-        value::push_string(out, self.tetraplet);
+        value::push_cid(out, self.tetraplet);
         out.extend_from_slice(br#","provenance":"#);
         let (kind, cid): (&[u8], _) = match self.provenance {
             Provenance::Literal => (br#"{"type":"literal""#, None),
@@ -255,7 +255,7 @@ impl Content for CanonElement<'_> {
         };
         out.extend_from_slice(kind);
         if let Some(cid) = cid {
-            value::push_string(out, cid);
+            value::push_cid(out, cid);
         }
         out.extend_from_slice(b"}}");
     }
@@ -264,13 +264,13 @@ impl Content for CanonElement<'_> {
 impl Content for CanonResult<'_> {
     fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"tetraplet":"#);
-        value::push_string(out, self.tetraplet);
+        value::push_cid(out, self.tetraplet);
         out.extend_from_slice(br#","values":["#);
         for (index, value) in self.values.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            value::push_string(out, value);
+            value::push_cid(out, value);
         }
         out.extend_from_slice(b"]}");
     }
@@ -279,11 +279,11 @@ impl Content for CanonResult<'_> {
 impl Content for ServiceResult<'_> {
     fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"value_cid":"#);
-        value::push_string(out, self.value_cid);
+        value::push_cid(out, self.value_cid);
         out.extend_from_slice(br#","argument_hash":"#);
-        value::push_string(out, self.argument_hash);
+        value::push_cid(out, self.argument_hash);
         out.extend_from_slice(br#","tetraplet_cid":"#);
-        value::push_string(out, self.tetraplet_cid);
+        value::push_cid(out, self.tetraplet_cid);
         out.push(b'}');
     }
 }
