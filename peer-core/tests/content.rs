@@ -1,7 +1,12 @@
 //! Files that peers keep for each other, without a daemon.
 
 #![cfg(all(feature = "network", feature = "marine"))]
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -91,7 +96,7 @@ async fn run(
     let client = Client::connect(key, address(peer)).await.unwrap();
     let mut request = Request::new(script).ttl(Duration::from_secs(30));
     for (name, value) in arguments {
-        request = request.argument(*name, value).unwrap();
+        request = request.argument(name, value).unwrap();
     }
     let answer = client.call(request).await;
     client.stop().await;
