@@ -25,6 +25,7 @@ pub(crate) const SECONDS: &[f64] = &[
     0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 15.0, 30.0, 60.0, 120.0,
 ];
 /// Upper bounds of sizes of particle data in bytes, those of the published peer.
+#[cfg(feature = "network")]
 pub(crate) const SIZES: &[f64] = &[1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
 /// How often a value was at most each of some bounds.
