@@ -28,9 +28,9 @@ fn counts(verdict: &Value) -> [usize; 3] {
 
 #[test]
 fn a_liar_is_caught() {
-    let honest = verdict("--json --workers 3 --liars 0 --silent 0");
+    let honest = verdict("--json --workers 3 --liars 0 --silent 0 --patience 20000");
     assert_eq!(counts(&honest), [1, 0, 0]);
-    let caught = verdict("--json --workers 5 --liars 1 --silent 1 --patience 1000");
+    let caught = verdict("--json --workers 5 --liars 1 --silent 1 --patience 5000");
     assert_eq!(counts(&caught), [1, 1, 1]);
     // What is true does not depend on who lies.
     assert_eq!(caught["result"], honest["result"]);
@@ -40,7 +40,7 @@ fn a_liar_is_caught() {
 
 #[test]
 fn without_a_majority_nothing_is_proven() {
-    let undecided = verdict("--json --workers 4 --liars 2 --silent 0");
+    let undecided = verdict("--json --workers 4 --liars 2 --silent 0 --patience 20000");
     assert_eq!(counts(&undecided), [0, 0, 0]);
     let few = run("--workers 4 --needed 2");
     assert_eq!(few.status.code(), Some(1));

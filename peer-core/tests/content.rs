@@ -16,6 +16,7 @@ use particle::KeyPair;
 use peer_core::{
     client::{CallError, Client, Request},
     config::{ByteSize, ContentConfig, HumanDuration, PeerConfig},
+    connectivity::Connectivity as _,
     content::PutError,
     network::{BlockProvider, Network, Role},
     peer::{Peer, PeerError},
@@ -68,6 +69,17 @@ fn address(peer: &Peer) -> &str {
     &peer.network().listen_addresses()[0]
 }
 
+/// Waits until a peer has another one in its Kademlia table.
+async fn knows(peer: &Peer, other: &Peer) {
+    let other = other.peer_id().to_string();
+    let mut tries = 0;
+    while !peer.network().neighborhood(b"", 20).await.contains(&other) {
+        tries += 1;
+        assert!(tries < 400, "{other} is not known");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Runs calls at the relay, one after the other; the last value is the answer.
 async fn run(
     peer: &Peer,
@@ -110,6 +122,7 @@ async fn a_file_travels_from_vault_to_vault() {
     let first = first.unwrap();
     let near = config(folders[1].path(), &[address(&first)], content());
     let near = start(2, near).await.unwrap();
+    knows(&near, &first).await;
     let far = start(3, config(folders[2].path(), &[], content())).await;
     let far = far.unwrap();
 
