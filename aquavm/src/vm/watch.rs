@@ -53,8 +53,7 @@ impl<'x> Vm<'_, 'x> {
         let (target, argument_hash) = match self.program.op(op) {
             Op::Call { .. } => (
                 self.call_origin.map(|origin| origin.tetraplet),
-                self.argument_hash()
-                    .map(|hash| &*self.arena.alloc_str(&hash)),
+                self.argument_hash().map(|hash| self.arena.alloc_str(&hash)),
             ),
             // It was resolved before, so it is again.
             Op::Canon { operands } => (self.string_of(operands).ok().map(Tetraplet::of_peer), None),
