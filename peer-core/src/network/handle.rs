@@ -26,6 +26,8 @@ use super::{DialError, Incoming, KademliaError, NetworkError, NetworkEvent, Send
 use crate::config::NetworkConfig;
 use crate::connectivity::{Connectivity, Contact};
 
+/// How often a connection is made for one frame.
+const MAX_RECONNECTS: usize = 3;
 /// Events kept for a slow subscriber.
 const EVENTS: usize = 1024;
 
@@ -461,27 +463,23 @@ impl Network {
         if self.inner.table.is_connected(&libp2p_peer) {
             self.inner.counters.contacts_local.increment();
         }
-        // A connection can end between finding and using it: then the next one, then a new one.
-        for connection in self.inner.table.connections(&libp2p_peer) {
-            match self.send_on(&libp2p_peer, &connection, &frame).await {
-                Err(SendError::Stream { reason, .. }) => last = Some(reason),
-                result => return result,
+        // A connection can end between finding and using it: two peers that dial each other at once
+        // close one. Then the next one is used, then a new one.
+        for attempt in 0..=MAX_RECONNECTS {
+            if attempt > 0 {
+                self.reach(libp2p_peer, last.take()).await?;
+            }
+            for connection in self.inner.table.connections(&libp2p_peer) {
+                match self.send_on(&libp2p_peer, &connection, &frame).await {
+                    Err(SendError::Stream { reason, .. }) => last = Some(reason),
+                    result => return result,
+                }
             }
         }
-        self.reach(libp2p_peer, last).await?;
-        let Some(connection) = self
-            .inner
-            .table
-            .connections(&libp2p_peer)
-            .into_iter()
-            .next()
-        else {
-            return Err(SendError::Unreachable {
-                peer: peer.to_string(),
-                reason: "the connection was closed at once".to_owned(),
-            });
-        };
-        self.send_on(&libp2p_peer, &connection, &frame).await
+        Err(SendError::Unreachable {
+            peer: peer.to_string(),
+            reason: last.unwrap_or_else(|| "the connection was closed at once".to_owned()),
+        })
     }
 
     async fn send_on(

@@ -228,6 +228,8 @@ async fn connections_are_limited() {
     let host = start(1, config, Role::Host).await.unwrap();
     let (first, second) = (client(2).await, client(3).await);
     within(first.network.dial(host.tcp())).await.unwrap();
+    // Who dials has a connection a moment before who is dialed.
+    eventually(|| host.network.is_connected(&first.id())).await;
     // The handshake may succeed; the connection is not kept.
     let _ = within(second.network.dial(host.tcp())).await;
     eventually(|| !second.network.is_connected(&host.id())).await;

@@ -47,8 +47,9 @@ async fn two_networks_do_not_mix() {
     knows(&custom, &[&custom_peer]).await;
     knows(&custom_peer, &[&custom]).await;
     for (from, to) in [(&custom, &dar), (&custom_peer, &dar_peer)] {
-        assert!(from.network.is_connected(&to.id()));
-        assert!(to.network.is_connected(&from.id()));
+        let connected =
+            || from.network.is_connected(&to.id()) && to.network.is_connected(&from.id());
+        eventually(connected).await;
     }
 
     for _ in 0..2 {
