@@ -8,6 +8,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod common;
+
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -274,13 +276,7 @@ async fn blocks_are_there_after_a_restart() {
     let held = peer.content().unwrap().shelf().held();
     peer.stop().await;
     drop(peer);
-    let store = folder.path().join("store.redb");
-    let mut tries = 0;
-    while let Err(error) = peer_core::store::DiskStore::open(&store) {
-        tries += 1;
-        assert!(tries < 600, "{error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    common::store_is_free(folder.path()).await;
     let peer = start(1, settings()).await.unwrap();
     let content = peer.content().unwrap();
     assert_eq!(content.shelf().held(), held);

@@ -3,6 +3,8 @@
 #![cfg(all(feature = "network", feature = "marine"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use particle::KeyPair;
@@ -108,14 +110,7 @@ async fn a_service_outlives_the_process() {
     peer.stop().await;
     drop(peer);
 
-    // The store is free again when the last call of the old peer has ended.
-    let store = folder.path().join("store.redb");
-    let mut tries = 0;
-    while let Err(error) = peer_core::store::DiskStore::open(&store) {
-        tries += 1;
-        assert!(tries < 600, "{error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    common::store_is_free(folder.path()).await;
     let peer = start(folder.path(), &manager()).await;
     assert_eq!(ask(&peer, stranger(), GREET).await.unwrap(), greeting);
     assert!(greeting.as_str().unwrap().contains("Eve"), "{greeting}");

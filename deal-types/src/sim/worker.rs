@@ -5,13 +5,16 @@ use super::{
     deal::{WorkerState, onchain_id},
     exec::{add, require},
 };
-use crate::contract::{
-    ActivateWorker, RemoveWorker, WithdrawRewards, WorkerActivated, WorkerIdUpdated, WorkerRemoved,
-    WorkerRewardWithdrawn,
+use crate::{
+    Bytes32,
+    contract::{
+        ActivateWorker, RemoveWorker, WithdrawRewards, WorkerActivated, WorkerIdUpdated,
+        WorkerRemoved, WorkerRewardWithdrawn,
+    },
 };
 
 impl Exec<'_> {
-    /// Fails unless the sender is the provider or the owner of a worker's peer.
+    /// Whether the sender is the provider or the owner of a worker's peer.
     fn may_act_for(&mut self, worker: &WorkerState) -> Result<bool, Refusal> {
         let sender = self.sender;
         let owner = self
@@ -22,16 +25,20 @@ impl Exec<'_> {
         Ok(worker.provider == sender || owner == Some(sender))
     }
 
-    pub(super) fn activate_worker(&mut self, call: &ActivateWorker) -> Result<(), Refusal> {
-        let address = self.this;
-        let (number, worker) = {
-            let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
-            (number, worker.clone())
-        };
+    /// A worker of the deal, for which the sender may act.
+    fn worker_of_sender(&mut self, id: Bytes32) -> Result<(u64, WorkerState), Refusal> {
+        let (number, worker) = self.current_deal()?.worker(id)?;
+        let worker = worker.clone();
         require(
             self.may_act_for(&worker)?,
             "Only provider or peer owner can call this method",
         )?;
+        Ok((number, worker))
+    }
+
+    pub(super) fn activate_worker(&mut self, call: &ActivateWorker) -> Result<(), Refusal> {
+        let address = self.this;
+        let (number, worker) = self.worker_of_sender(call.onchain_id)?;
         let epoch = self.epoch()?;
         let deal = self.deal(address)?;
         require(deal.ended.is_none(), "Deal is ended")?;
@@ -105,14 +112,7 @@ impl Exec<'_> {
     }
 
     pub(super) fn withdraw_rewards(&mut self, call: &WithdrawRewards) -> Result<(), Refusal> {
-        let (number, worker) = {
-            let (number, worker) = self.current_deal()?.worker(call.onchain_id)?;
-            (number, worker.clone())
-        };
-        require(
-            self.may_act_for(&worker)?,
-            "Only provider or peer owner can call this method",
-        )?;
+        let (number, _) = self.worker_of_sender(call.onchain_id)?;
         self.pay_worker(number)?;
         self.update_max_paid()
     }

@@ -348,7 +348,7 @@ async fn a_peer_is_found_through_kademlia() {
     // the protocol has no answers.
     let received = within(async {
         loop {
-            let _ = first.network.send(&second.id(), &sent).await;
+            first.network.send(&second.id(), &sent).await.unwrap();
             let waiting = tokio::time::timeout(Duration::from_secs(2), second.received.recv());
             if let Ok(Some(received)) = waiting.await {
                 return received;
