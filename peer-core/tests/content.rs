@@ -8,7 +8,8 @@
     reason = "tests fail by panicking"
 )]
 
-mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -276,7 +277,7 @@ async fn blocks_are_there_after_a_restart() {
     let held = peer.content().unwrap().shelf().held();
     peer.stop().await;
     drop(peer);
-    common::store_is_free(folder.path()).await;
+    store::is_free(folder.path()).await;
     let peer = start(1, settings()).await.unwrap();
     let content = peer.content().unwrap();
     assert_eq!(content.shelf().held(), held);

@@ -3,7 +3,8 @@
 #![cfg(all(feature = "network", feature = "marine"))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
@@ -110,7 +111,7 @@ async fn a_service_outlives_the_process() {
     peer.stop().await;
     drop(peer);
 
-    common::store_is_free(folder.path()).await;
+    store::is_free(folder.path()).await;
     let peer = start(folder.path(), &manager()).await;
     assert_eq!(ask(&peer, stranger(), GREET).await.unwrap(), greeting);
     assert!(greeting.as_str().unwrap().contains("Eve"), "{greeting}");
