@@ -16,8 +16,8 @@ pub(crate) use plan::{
 use crate::{
     backend::{CoreSignature, FunctionId, MemoryId, Store, Trap},
     itypes::{
-        IValue,
-        memory::{GuestMemory, MemoryError},
+        IType, IValue,
+        memory::{GuestMemory, Lift, Make, MemoryError, Values},
         templates::ALLOCATE,
     },
     module::{Function, InterfaceSection},
@@ -117,19 +117,32 @@ pub(crate) struct ExportedFunction {
     pub(crate) plan: Option<ExportPlan>,
 }
 
-/// What a function returned; what may be large is still in the memory of its module.
+/// What a function returned.
 pub(crate) enum Returned<'a> {
     Values(Vec<IValue>),
-    Bytes(&'a [u8]),
-    Text(&'a str),
+    Lifted(Lifted<'a>),
+}
+
+/// A value in the memory of the module that returned it.
+pub(crate) struct Lifted<'a> {
+    lift: Lift<'a, InterfaceSection>,
+    ty: &'a IType,
+    pointer: u32,
+    length: u32,
+}
+
+impl Lifted<'_> {
+    /// Makes something of it.
+    pub(crate) fn make<M: Make>(mut self, make: &mut M) -> Result<M::Value, MemoryError> {
+        self.lift.value(self.ty, self.pointer, self.length, make)
+    }
 }
 
 impl Returned<'_> {
-    pub(crate) fn into_values(self) -> Vec<IValue> {
+    pub(crate) fn into_values(self) -> Result<Vec<IValue>, MemoryError> {
         match self {
-            Self::Values(values) => values,
-            Self::Bytes(bytes) => vec![IValue::ByteArray(bytes.to_vec())],
-            Self::Text(text) => vec![IValue::String(text.to_owned())],
+            Self::Values(values) => Ok(values),
+            Self::Lifted(lifted) => Ok(vec![lifted.make(&mut Values)?]),
         }
     }
 }
@@ -153,13 +166,15 @@ impl LinkedModule {
         store: &mut dyn Store,
         function: &ExportedFunction,
         arguments: &[IValue],
-        look: impl FnOnce(Returned<'_>) -> T,
+        look: impl FnOnce(Returned<'_>) -> Result<T, MemoryError>,
     ) -> Result<T, ExecutionError> {
         match &function.plan {
             Some(plan) => plan.run(self, store, arguments, look),
-            None => self
-                .interpret(store, function.adapter, arguments)
-                .map(|values| look(Returned::Values(values))),
+            None => {
+                let values = self.interpret(store, function.adapter, arguments)?;
+                look(Returned::Values(values))
+                    .map_err(|error| ExecutionError::memory("call-adapter", error))
+            }
         }
     }
 

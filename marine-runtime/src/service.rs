@@ -35,6 +35,7 @@ use crate::{
     itypes::{
         IValue,
         json::{self, ArgumentsError, ResultError},
+        memory::MemoryError,
     },
     module::ModuleError,
 };
@@ -204,6 +205,9 @@ pub struct Service {
 /// Arguments of a call, or why there are none.
 type Arguments<'a> = Result<Cow<'a, [IValue]>, ServiceError>;
 
+/// A result; the outer error is that of reading it from memory.
+type Outcome<T> = Result<Result<T, ResultError>, MemoryError>;
+
 /// The parameters of the call that runs, as host functions see them.
 type SharedParameters = Arc<Mutex<Arc<CallParameters>>>;
 
@@ -290,8 +294,12 @@ impl Service {
                     .map_err(fail)
             },
             |module, exported, returned| {
-                let values = returned.into_values();
-                json::result_to_value(&values, &exported.function, &*module.section)
+                let values = returned.into_values()?;
+                Ok(json::result_to_value(
+                    &values,
+                    &exported.function,
+                    &*module.section,
+                ))
             },
         )
     }
@@ -446,11 +454,16 @@ impl Service {
                     .map_err(fail)
             },
             |module, exported, returned| match returned {
-                Returned::Bytes(bytes) => Ok(json::bytes_to_text(bytes)),
-                Returned::Text(text) => Ok(json::string_to_text(text)),
-                Returned::Values(values) => {
-                    json::result_to_text(&values, &exported.function, &*module.section)
+                Returned::Lifted(lifted) => {
+                    let mut text = json::Text::default();
+                    lifted.make(&mut text)?;
+                    Ok(Ok(text.finish()))
                 }
+                Returned::Values(values) => Ok(json::result_to_text(
+                    &values,
+                    &exported.function,
+                    &*module.section,
+                )),
             },
         )
     }
@@ -470,7 +483,7 @@ impl Service {
             parameters,
             deadline,
             |_, _| Ok(Cow::Borrowed(arguments)),
-            |_, _, returned| Ok(returned.into_values()),
+            |_, _, returned| returned.into_values().map(Ok),
         )
     }
 
@@ -481,7 +494,7 @@ impl Service {
         parameters: &CallParameters,
         deadline: Option<Instant>,
         arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Outcome<T>,
     ) -> Result<T, ServiceError> {
         let longest = self.blueprint.call_time();
         let latest = longest.and_then(|longest| Instant::now().checked_add(longest));
@@ -507,7 +520,7 @@ impl Service {
         function: &str,
         parameters: &CallParameters,
         arguments: impl FnOnce(&LinkedModule, &ExportedFunction) -> Arguments<'a>,
-        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Result<T, ResultError>,
+        result: impl FnOnce(&LinkedModule, &ExportedFunction, Returned<'_>) -> Outcome<T>,
     ) -> Result<T, ServiceError> {
         if self.linked.is_none() {
             self.start()?;

@@ -5,7 +5,7 @@ use crate::{
     backend::{CoreType, Store},
     itypes::{
         IType, IValue,
-        memory::{GuestMemory as _, Lift, kind, lower_array, lower_bytes, lower_record},
+        memory::{GuestMemory as _, Lift, Values, kind, lower_array, lower_bytes, lower_record},
     },
     limits::MAX_ADAPTER_STACK,
     module::{Core, Instruction, Integer},
@@ -98,7 +98,8 @@ impl Machine<'_> {
                 let section = section.clone();
                 let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let lifted = Lift::new(memory, &*section, limit).array(element, pointer, count);
+                let lifted =
+                    Lift::new(memory, &*section, limit).array(element, pointer, count, &mut Values);
                 self.stack.push(lifted.map_err(fail)?);
             }
             Instruction::RecordLift(id) => {
@@ -106,7 +107,7 @@ impl Machine<'_> {
                 let section = section.clone();
                 let limit = self.module.value_size;
                 let memory = self.memory(instruction)?;
-                let lifted = Lift::new(memory, &*section, limit).record(*id, pointer);
+                let lifted = Lift::new(memory, &*section, limit).record(*id, pointer, &mut Values);
                 self.stack.push(lifted.map_err(fail)?);
             }
             Instruction::StringLower => {

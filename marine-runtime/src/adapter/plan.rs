@@ -1,7 +1,7 @@
 //! Adapters of the SDK's form, understood once.
 
 use super::{
-    ExecutionError, Link, LinkedModule, Returned,
+    ExecutionError, Lifted, Link, LinkedModule, Returned,
     interpreter::{from_core, from_raw, integer},
 };
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
     itypes::{
         IType, IValue,
         memory::{
-            GuestMemory as _, Lift, MemoryError, kind, lower_bytes, lower_record, lower_sequence,
+            GuestMemory as _, Lift, MemoryError, Values, kind, lower_bytes, lower_record,
+            lower_sequence,
         },
         templates::{
             self, GET_RESULT_PTR, GET_RESULT_SIZE, RELEASE_OBJECTS, SET_RESULT_PTR, SET_RESULT_SIZE,
@@ -83,7 +84,7 @@ impl ExportPlan {
         module: &LinkedModule,
         store: &mut dyn Store,
         arguments: &[IValue],
-        look: impl FnOnce(Returned<'_>) -> T,
+        look: impl FnOnce(Returned<'_>) -> Result<T, MemoryError>,
     ) -> Result<T, ExecutionError> {
         let mut inline = [0; INLINE];
         let mut spilled = Vec::new();
@@ -117,27 +118,32 @@ impl ExportPlan {
             }
         }
         module.call_core(store, self.core, values)?;
-        let Some(ty) = &self.output else {
-            return Ok(look(Returned::Values(Vec::new())));
+        let scalar = match &self.output {
+            Some(ty) if ty.is_complex() => None,
+            Some(ty) => Some(vec![lift_scalar(ty, values.first().copied().unwrap_or(0))]),
+            None => Some(Vec::new()),
         };
-        if !ty.is_complex() {
-            let value = lift_scalar(ty, values.first().copied().unwrap_or(0));
-            return Ok(look(Returned::Values(vec![value])));
-        }
+        let fail = |error| {
+            let lifting = self.output.as_ref().map(lifting);
+            ExecutionError::memory(lifting.unwrap_or(Instruction::Dup), error)
+        };
+        let (Some(ty), None) = (&self.output, &scalar) else {
+            return look(Returned::Values(scalar.unwrap_or_default())).map_err(fail);
+        };
         let pointer = register(module, store, GET_RESULT_PTR)?;
         let length = match ty {
             IType::Record(_) => 0,
             _ => register(module, store, GET_RESULT_SIZE)?,
         };
         let mut guest = module.guest(store);
-        let mut lift = Lift::new(guest.memory(), &*module.section, module.value_size);
-        let result = match ty {
-            IType::String => lift.string(pointer, length).map(Returned::Text),
-            IType::ByteArray => lift.bytes(pointer, length).map(Returned::Bytes),
-            other => self::lift(&mut lift, other, pointer, length)
-                .map(|value| Returned::Values(vec![value])),
-        };
-        let result = look(result.map_err(|error| ExecutionError::memory(lifting(ty), error))?);
+        let lift = Lift::new(guest.memory(), &*module.section, module.value_size);
+        let result = look(Returned::Lifted(Lifted {
+            lift,
+            ty,
+            pointer,
+            length,
+        }))
+        .map_err(fail)?;
         module.call_core(store, RELEASE_OBJECTS as usize, &mut [])?;
         Ok(result)
     }
@@ -237,7 +243,8 @@ pub(crate) fn lift_arguments(
         };
         let mut guest = module.guest(store);
         let mut lift = Lift::new(guest.memory(), &*module.section, module.value_size);
-        let value = self::lift(&mut lift, ty, first as u32, length as u32)
+        let value = lift
+            .value(ty, first as u32, length as u32, &mut Values)
             .map_err(|error| ExecutionError::memory(lifting(ty), error))?;
         arguments.push(value);
     }
@@ -331,28 +338,6 @@ fn lower(
         ty: format!("{ty:?}"),
         value: kind(value),
     })
-}
-
-fn lift(
-    lift: &mut Lift<'_, InterfaceSection>,
-    ty: &IType,
-    pointer: u32,
-    length: u32,
-) -> Result<IValue, MemoryError> {
-    match ty {
-        IType::String => lift
-            .string(pointer, length)
-            .map(|text| IValue::String(text.to_owned())),
-        IType::ByteArray => lift
-            .bytes(pointer, length)
-            .map(|b| IValue::ByteArray(b.to_vec())),
-        IType::Array(element) => lift.array(element, pointer, length),
-        IType::Record(id) => lift.record(*id, pointer),
-        scalar => Err(MemoryError::Type {
-            ty: format!("{scalar:?}"),
-            value: "I32",
-        }),
-    }
 }
 
 fn lift_scalar(ty: &IType, raw: u64) -> IValue {

@@ -13,6 +13,7 @@ use std::fmt::{self, Write as _};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub(crate) use self::text::Text;
 use super::{IType, IValue, Records};
 use crate::{
     limits::MAX_QUOTED_VALUE,
@@ -254,20 +255,6 @@ pub fn result_to_text(
             outputs: quote(outputs),
         }),
     }
-}
-
-/// Bytes as JSON text.
-pub(crate) fn bytes_to_text(bytes: &[u8]) -> String {
-    let mut output = String::new();
-    bytes::write(&mut output, bytes);
-    output
-}
-
-/// A string as JSON text.
-pub(crate) fn string_to_text(text: &str) -> String {
-    let mut output = String::new();
-    text::string(&mut output, text);
-    output
 }
 
 /// The result of a call as a JSON document. Keys of records lose their order; use

@@ -1,7 +1,7 @@
 //! Values in the linear memory of a module (“Layout in linear memory” in the protocol
 //! description).
 
-use super::{IType, IValue, Records};
+use super::{IType, IValue, RecordType, Records};
 
 /// The memory of a module and its allocator.
 pub trait GuestMemory {
@@ -87,6 +87,78 @@ pub enum MemoryError {
     },
 }
 
+/// What is made of values that are read: [`Values`], or text.
+pub(crate) trait Make {
+    /// What a value becomes.
+    type Value;
+
+    /// A number or truth value.
+    fn scalar(&mut self, value: IValue) -> Self::Value;
+
+    /// A string.
+    fn text(&mut self, text: &str) -> Self::Value;
+
+    /// A byte array, or an array of bytes.
+    fn bytes(&mut self, bytes: &[u8]) -> Self::Value;
+
+    /// An array of `count` elements; `next` gives one after the other.
+    fn array(
+        &mut self,
+        count: usize,
+        next: impl FnMut(&mut Self) -> Result<Option<Self::Value>, MemoryError>,
+    ) -> Result<Self::Value, MemoryError>;
+
+    /// A record; `next` gives one field after the other, whose types it is told.
+    fn record(
+        &mut self,
+        record: &RecordType,
+        next: impl FnMut(&mut Self, &IType) -> Result<Self::Value, MemoryError>,
+    ) -> Result<Self::Value, MemoryError>;
+}
+
+/// Makes interface values.
+pub(crate) struct Values;
+
+impl Make for Values {
+    type Value = IValue;
+
+    fn scalar(&mut self, value: IValue) -> IValue {
+        value
+    }
+
+    fn text(&mut self, text: &str) -> IValue {
+        IValue::String(text.to_owned())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> IValue {
+        IValue::ByteArray(bytes.to_vec())
+    }
+
+    fn array(
+        &mut self,
+        count: usize,
+        mut next: impl FnMut(&mut Self) -> Result<Option<IValue>, MemoryError>,
+    ) -> Result<IValue, MemoryError> {
+        let mut values = Vec::with_capacity(count);
+        while let Some(value) = next(self)? {
+            values.push(value);
+        }
+        Ok(IValue::Array(values))
+    }
+
+    fn record(
+        &mut self,
+        record: &RecordType,
+        mut next: impl FnMut(&mut Self, &IType) -> Result<IValue, MemoryError>,
+    ) -> Result<IValue, MemoryError> {
+        let mut values = Vec::with_capacity(record.fields.len());
+        for field in &record.fields {
+            values.push(next(self, &field.ty)?);
+        }
+        Ok(IValue::Record(values))
+    }
+}
+
 /// Reads values; counts what they cost the host.
 pub(crate) struct Lift<'a, R> {
     memory: &'a [u8],
@@ -129,31 +201,55 @@ impl<'a, R: Records> Lift<'a, R> {
             .map_err(|source| MemoryError::NotUtf8 { source })
     }
 
-    pub(crate) fn array(
+    /// A value that is not on the stack of a call. `length` means nothing for records.
+    pub(crate) fn value<M: Make>(
+        &mut self,
+        ty: &IType,
+        pointer: u32,
+        length: u32,
+        make: &mut M,
+    ) -> Result<M::Value, MemoryError> {
+        match ty {
+            IType::String => self.string(pointer, length).map(|text| make.text(text)),
+            IType::ByteArray => self.bytes(pointer, length).map(|bytes| make.bytes(bytes)),
+            IType::Array(element) => self.array(element, pointer, length, make),
+            IType::Record(id) => self.record(*id, pointer, make),
+            scalar => Err(type_error(scalar, "I32")),
+        }
+    }
+
+    pub(crate) fn array<M: Make>(
         &mut self,
         element: &IType,
         pointer: u32,
         count: u32,
-    ) -> Result<IValue, MemoryError> {
+        make: &mut M,
+    ) -> Result<M::Value, MemoryError> {
         if *element == IType::U8 {
-            return self
-                .bytes(pointer, count)
-                .map(|bytes| IValue::ByteArray(bytes.to_vec()));
-        }
-        if count == 0 {
-            return Ok(IValue::Array(Vec::new()));
+            return self.bytes(pointer, count).map(|bytes| make.bytes(bytes));
         }
         let size = element.cell_size();
-        let cells = self.range(pointer, u64::from(count) * u64::from(size))?;
+        let mut cells = match count {
+            0 => [].chunks_exact(1),
+            _ => self
+                .range(pointer, u64::from(count) * u64::from(size))?
+                .chunks_exact(size as usize),
+        };
         self.charge(count as usize * size_of::<IValue>())?;
-        let mut values = Vec::with_capacity(count as usize);
-        for cell in cells.chunks_exact(size as usize) {
-            values.push(self.cell(element, cell)?);
-        }
-        Ok(IValue::Array(values))
+        make.array(count as usize, |make| {
+            cells
+                .next()
+                .map(|cell| self.cell(element, cell, make))
+                .transpose()
+        })
     }
 
-    pub(crate) fn record(&mut self, id: u32, pointer: u32) -> Result<IValue, MemoryError> {
+    pub(crate) fn record<M: Make>(
+        &mut self,
+        id: u32,
+        pointer: u32,
+        make: &mut M,
+    ) -> Result<M::Value, MemoryError> {
         let records = self.records;
         let record = records
             .record(id)
@@ -165,18 +261,21 @@ impl<'a, R: Records> Lift<'a, R> {
             .sum();
         let mut rest = self.range(pointer, size)?;
         self.charge(record.fields.len() * size_of::<IValue>())?;
-        let mut values = Vec::with_capacity(record.fields.len());
-        for field in &record.fields {
+        make.record(record, |make, ty| {
             let (cell, tail) = rest
-                .split_at_checked(field.ty.cell_size() as usize)
+                .split_at_checked(ty.cell_size() as usize)
                 .ok_or_else(|| self.outside(pointer, size))?;
             rest = tail;
-            values.push(self.cell(&field.ty, cell)?);
-        }
-        Ok(IValue::Record(values))
+            self.cell(ty, cell, make)
+        })
     }
 
-    fn cell(&mut self, ty: &IType, cell: &[u8]) -> Result<IValue, MemoryError> {
+    fn cell<M: Make>(
+        &mut self,
+        ty: &IType,
+        cell: &[u8],
+        make: &mut M,
+    ) -> Result<M::Value, MemoryError> {
         let outside = || MemoryError::Range {
             offset: 0,
             size: 8,
@@ -186,12 +285,7 @@ impl<'a, R: Records> Lift<'a, R> {
         let eight = || cell.first_chunk::<8>().copied().ok_or_else(outside);
         let two = || cell.first_chunk::<2>().copied().ok_or_else(outside);
         let one = || cell.first().copied().ok_or_else(outside);
-        let pair = || {
-            eight()
-                .map(u64::from_le_bytes)
-                .map(|both| (both as u32, (both >> 32) as u32))
-        };
-        Ok(match ty {
+        let scalar = match ty {
             IType::Boolean => IValue::Boolean(one()? != 0),
             IType::S8 => IValue::S8(one()?.cast_signed()),
             IType::U8 => IValue::U8(one()?),
@@ -205,20 +299,13 @@ impl<'a, R: Records> Lift<'a, R> {
             IType::I64 => IValue::I64(i64::from_le_bytes(eight()?)),
             IType::U64 => IValue::U64(u64::from_le_bytes(eight()?)),
             IType::F64 => IValue::F64(f64::from_le_bytes(eight()?)),
-            IType::String => {
-                let (pointer, length) = pair()?;
-                IValue::String(self.string(pointer, length)?.to_owned())
+            IType::Record(id) => return self.record(*id, u32::from_le_bytes(four()?), make),
+            IType::String | IType::ByteArray | IType::Array(_) => {
+                let both = u64::from_le_bytes(eight()?);
+                return self.value(ty, both as u32, (both >> 32) as u32, make);
             }
-            IType::ByteArray => {
-                let (pointer, length) = pair()?;
-                IValue::ByteArray(self.bytes(pointer, length)?.to_vec())
-            }
-            IType::Array(element) => {
-                let (pointer, count) = pair()?;
-                self.array(element, pointer, count)?
-            }
-            IType::Record(id) => self.record(*id, u32::from_le_bytes(four()?))?,
-        })
+        };
+        Ok(make.scalar(scalar))
     }
 
     fn range(&self, offset: u32, size: u64) -> Result<&'a [u8], MemoryError> {
@@ -472,7 +559,7 @@ mod tests {
             unreachable!()
         };
         let lifted = Lift::new(&guest.memory, &(), 1 << 20)
-            .array(element, pointer, count)
+            .array(element, pointer, count, &mut Values)
             .unwrap();
         assert_eq!(lifted, value);
     }
@@ -488,7 +575,7 @@ mod tests {
             "read out of the memory bounds (index 17 > memory length 16)"
         );
         assert_eq!(
-            lift.array(&IType::U64, u32::MAX, u32::MAX)
+            lift.array(&IType::U64, u32::MAX, u32::MAX, &mut Values)
                 .unwrap_err()
                 .to_string(),
             "Out-of-bound Wasm memory access: offset 4294967295, size 34359738360, while \
@@ -503,7 +590,7 @@ mod tests {
         let memory = cell.repeat(8192);
         let inner = IType::Array(Arc::new(IType::S8));
         let error = Lift::new(&memory, &(), 1 << 20)
-            .array(&inner, 0, 8192)
+            .array(&inner, 0, 8192, &mut Values)
             .unwrap_err();
         assert!(matches!(error, MemoryError::TooLarge { .. }), "{error}");
     }

@@ -1,10 +1,11 @@
 //! Between JSON text and interface values without a tree in between.
 
-use serde::Deserialize as _;
-
 use super::{ResultError, bytes, incompatible, quote, signature};
 use crate::{
-    itypes::{IType, IValue, Records},
+    itypes::{
+        IType, IValue, RecordType, Records,
+        memory::{Make, MemoryError},
+    },
     module::Argument,
 };
 
@@ -125,8 +126,8 @@ impl<'a> Reader<'a> {
             IType::U16 => IValue::U16(self.unsigned()?.try_into().ok()?),
             IType::U32 => IValue::U32(self.unsigned()?.try_into().ok()?),
             IType::U64 => IValue::U64(self.unsigned()?),
-            IType::F32 => IValue::F32(f32::deserialize(self.number()?).ok()?),
-            IType::F64 => IValue::F64(f64::deserialize(self.number()?).ok()?),
+            IType::F32 => IValue::F32(self.float()? as f32),
+            IType::F64 => IValue::F64(self.float()?),
             IType::String => IValue::String(self.string()?),
             IType::ByteArray => IValue::ByteArray(self.bytes()?),
             IType::Array(element) => {
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number(&mut self) -> Option<serde_json::Number> {
+    fn float(&mut self) -> Option<f64> {
         let start = self.position();
         let length = self
             .rest
@@ -266,6 +267,8 @@ impl<'a> Reader<'a> {
             self.skip(1);
             return Some(bytes);
         }
+        // Most bytes have two or three digits.
+        bytes.reserve(self.rest.len() / 3);
         let mut compact = true;
         loop {
             if compact {
@@ -291,14 +294,18 @@ impl<'a> Reader<'a> {
 /// How many bytes stand before the first that ends a string or needs an escape in it.
 fn plain_length(bytes: &[u8]) -> usize {
     let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut length = 0;
     // Many at a time, without a way out between them: that is what vector instructions are for.
-    let chunks = bytes.chunks_exact(32).take_while(|chunk| {
-        let found = chunk.iter().fold(false, |any, byte| any | special(*byte));
-        !found
-    });
-    let start = 32 * chunks.count();
-    let rest = bytes.get(start..).unwrap_or_default().iter();
-    start + rest.take_while(|byte| !special(**byte)).count()
+    for size in [32, 8] {
+        let rest = bytes.get(length..).unwrap_or_default();
+        let chunks = rest.chunks_exact(size).take_while(|chunk| {
+            let found = chunk.iter().fold(false, |any, byte| any | special(*byte));
+            !found
+        });
+        length += size * chunks.count();
+    }
+    let rest = bytes.get(length..).unwrap_or_default().iter();
+    length + rest.take_while(|byte| !special(**byte)).count()
 }
 
 /// Appends `value` as JSON, fields of records in order of declaration.
@@ -309,23 +316,19 @@ pub(super) fn write(
     records: &impl Records,
 ) -> Result<(), ResultError> {
     match (value, ty) {
-        (IValue::Boolean(value), IType::Boolean) => {
-            output.push_str(if *value { "true" } else { "false" });
-        }
-        (IValue::S8(value), IType::S8) => integer(output, (*value).into()),
-        (IValue::S16(value), IType::S16) => integer(output, (*value).into()),
-        (IValue::S32(value), IType::S32) | (IValue::I32(value), IType::I32) => {
-            integer(output, (*value).into());
-        }
-        (IValue::S64(value), IType::S64) | (IValue::I64(value), IType::I64) => {
-            integer(output, *value);
-        }
-        (IValue::U8(value), IType::U8) => unsigned(output, (*value).into()),
-        (IValue::U16(value), IType::U16) => unsigned(output, (*value).into()),
-        (IValue::U32(value), IType::U32) => unsigned(output, (*value).into()),
-        (IValue::U64(value), IType::U64) => unsigned(output, *value),
-        (IValue::F32(value), IType::F32) => serialized(output, &f64::from(*value)),
-        (IValue::F64(value), IType::F64) => serialized(output, value),
+        (IValue::Boolean(_), IType::Boolean)
+        | (IValue::S8(_), IType::S8)
+        | (IValue::S16(_), IType::S16)
+        | (IValue::S32(_), IType::S32)
+        | (IValue::S64(_), IType::S64)
+        | (IValue::I32(_), IType::I32)
+        | (IValue::I64(_), IType::I64)
+        | (IValue::U8(_), IType::U8)
+        | (IValue::U16(_), IType::U16)
+        | (IValue::U32(_), IType::U32)
+        | (IValue::U64(_), IType::U64)
+        | (IValue::F32(_), IType::F32)
+        | (IValue::F64(_), IType::F64) => scalar(output, value),
         (IValue::String(value), IType::String) => string(output, value),
         (IValue::ByteArray(value), IType::ByteArray) => bytes::write(output, value),
         (IValue::ByteArray(value), IType::Array(element)) if **element == IType::U8 => {
@@ -379,44 +382,113 @@ fn array(
     Ok(())
 }
 
-fn integer(output: &mut String, value: i64) {
-    if value < 0 {
-        output.push('-');
+/// Writes JSON text of values as they are read from a module's memory.
+pub(crate) struct Text(String);
+
+impl Default for Text {
+    fn default() -> Self {
+        /// Room for what most functions return.
+        const ROOM: usize = 256;
+        Self(String::with_capacity(ROOM))
     }
-    unsigned(output, value.unsigned_abs());
 }
 
-fn unsigned(output: &mut String, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut count = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        count += 1;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+impl Text {
+    /// The text.
+    pub(crate) fn finish(self) -> String {
+        self.0
     }
-    let digits = digits.get(20 - count..).unwrap_or_default();
-    output.extend(digits.iter().map(|digit| char::from(*digit)));
+}
+
+impl Make for Text {
+    type Value = ();
+
+    fn scalar(&mut self, value: IValue) {
+        scalar(&mut self.0, &value);
+    }
+
+    fn text(&mut self, text: &str) {
+        string(&mut self.0, text);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        bytes::write(&mut self.0, bytes);
+    }
+
+    fn array(
+        &mut self,
+        _: usize,
+        mut next: impl FnMut(&mut Self) -> Result<Option<()>, MemoryError>,
+    ) -> Result<(), MemoryError> {
+        self.0.push('[');
+        let first = self.0.len();
+        while next(self)?.is_some() {
+            self.0.push(',');
+        }
+        if self.0.len() > first {
+            self.0.pop();
+        }
+        self.0.push(']');
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        record: &RecordType,
+        mut next: impl FnMut(&mut Self, &IType) -> Result<(), MemoryError>,
+    ) -> Result<(), MemoryError> {
+        let mut separator = '{';
+        for field in &record.fields {
+            self.0.push(separator);
+            separator = ',';
+            string(&mut self.0, &field.name);
+            self.0.push(':');
+            next(self, &field.ty)?;
+        }
+        self.0.push('}');
+        Ok(())
+    }
+}
+
+/// Numbers and truth values.
+fn scalar(output: &mut String, value: &IValue) {
+    match value {
+        IValue::Boolean(value) => output.push_str(if *value { "true" } else { "false" }),
+        IValue::S8(value) => number(output, value),
+        IValue::S16(value) => number(output, value),
+        IValue::S32(value) | IValue::I32(value) => number(output, value),
+        IValue::S64(value) | IValue::I64(value) => number(output, value),
+        IValue::U8(value) => number(output, value),
+        IValue::U16(value) => number(output, value),
+        IValue::U32(value) => number(output, value),
+        IValue::U64(value) => number(output, value),
+        IValue::F32(value) => number(output, &f64::from(*value)),
+        IValue::F64(value) => number(output, value),
+        IValue::String(_) | IValue::ByteArray(_) | IValue::Array(_) | IValue::Record(_) => {}
+    }
+}
+
+/// As `serde_json` writes it: what is no number becomes `null`.
+fn number(output: &mut String, value: &impl serde::Serialize) {
+    /// Longer than any number.
+    const ROOM: usize = 32;
+    let mut text = [0; ROOM];
+    let mut rest = text.as_mut_slice();
+    let written = serde_json::to_writer(&mut rest, value).map(|()| ROOM - rest.len());
+    let written = written.ok().and_then(|length| text.get(..length));
+    let written = written.and_then(|digits| std::str::from_utf8(digits).ok());
+    output.push_str(written.unwrap_or("null"));
 }
 
 pub(super) fn string(output: &mut String, text: &str) {
     if plain_length(text.as_bytes()) < text.len() {
-        serialized(output, text);
+        // Strings cannot fail.
+        output.push_str(&serde_json::to_string(text).unwrap_or_default());
     } else {
         output.reserve(text.len() + 2);
         output.push('"');
         output.push_str(text);
         output.push('"');
-    }
-}
-
-/// What `serde_json` writes; only for scalars, which cannot fail.
-fn serialized(output: &mut String, value: &(impl serde::Serialize + ?Sized)) {
-    match serde_json::to_string(value) {
-        Ok(text) => output.push_str(&text),
-        Err(_) => output.push_str("null"),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     control::Control,
     itypes::{
         IType, IValue,
-        memory::{GuestMemory, Lift, MemoryError, lower_bytes},
+        memory::{GuestMemory, Lift, MemoryError, Values, lower_bytes},
     },
     service::{
         config::{ModuleConfig, MountedBinary},
@@ -65,6 +65,7 @@ pub(super) fn import(
                 &IType::String,
                 *pointer as u32,
                 *count as u32,
+                &mut Values,
             );
             let outcome = match arguments {
                 Ok(IValue::Array(arguments)) => {
