@@ -1,7 +1,7 @@
 //! Scripts that go through the life of a market.
 
 use deal_types::{
-    AccessType, Address, Bytes32, U256,
+    AccessType, Address, Bytes32,
     contract::{
         ActivateWorker, CreateCommitment, DeployDeal, DepositCollateral, DepositToDeal,
         DiamondReceive, FinishCommitment, MatchDeal, RegisterMarketOffer,

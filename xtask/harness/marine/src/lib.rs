@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     fs,
-    io::{BufRead as _, Write as _, stdin, stdout},
+    io::{Write as _, stdin, stdout},
     path::PathBuf,
 };
 
