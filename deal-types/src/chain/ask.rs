@@ -8,7 +8,8 @@ use super::{Chain, ChainError, Order};
 use crate::{
     Address, Bytes32, DealStatus, OnChainCid, PeerKey, U256,
     contract::{
-        ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, Revert,
+        ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, RemoveWorker,
+        Revert,
     },
     keccak256_of,
     market::Worker,
@@ -157,6 +158,25 @@ pub trait ChainExt: Chain {
         }
         .encode();
         let key = keccak256_of(&[b"aquamarine/register-worker", &deal.0, &input]);
+        self.submit(&Order {
+            key,
+            to: deal,
+            input,
+            value: U256::ZERO,
+        })
+        .await
+    }
+
+    /// Takes a worker out of a deal, and its units back to the market: tells the hash of the
+    /// transaction, which is one however often it is called.
+    async fn remove_worker(
+        &self,
+        deal: Address,
+        onchain_worker_id: Bytes32,
+    ) -> Result<Bytes32, ChainError> {
+        let onchain_id = onchain_worker_id;
+        let input = RemoveWorker { onchain_id }.encode();
+        let key = keccak256_of(&[b"aquamarine/remove-worker", &deal.0, &input]);
         self.submit(&Order {
             key,
             to: deal,
