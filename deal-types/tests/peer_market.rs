@@ -42,6 +42,8 @@ struct Cable {
     inner: MemoryConnection,
     cut: AtomicBool,
     calls: AtomicU64,
+    /// A contract whose answers are cut off.
+    garbled: Mutex<Option<Address>>,
     /// What is said to be the newest block.
     lie: Mutex<Option<Head>>,
 }
@@ -85,7 +87,11 @@ impl Chain for Cable {
     }
 
     async fn call(&self, to: Address, input: Vec<u8>) -> Result<Vec<u8>, ChainError> {
-        self.reach()?.call(to, input).await
+        let mut answer = self.reach()?.call(to, input).await?;
+        if *self.garbled.lock().unwrap() == Some(to) {
+            answer.truncate(5);
+        }
+        Ok(answer)
     }
 
     async fn submit(&self, order: &Order) -> Result<Bytes32, ChainError> {
@@ -142,6 +148,7 @@ impl World {
             inner: chain.connect(PROVIDER),
             cut: AtomicBool::new(false),
             calls: AtomicU64::new(0),
+            garbled: Mutex::default(),
             lie: Mutex::default(),
         });
         let peer = PeerMarket::new(cable.clone(), chain.market(), PEER);
@@ -343,6 +350,15 @@ async fn what_cannot_be_read_hides_nothing_else() {
         assert_eq!(deal.info.is_ok(), deal.deal == good);
         assert_eq!(deal.info.is_err(), deal.deal == bad);
     }
+    // A node that answers nonsense about one of them is not believed about the other.
+    *world.cable.garbled.lock().unwrap() = Some(good);
+    let nonsense = world.peer.deals().await;
+    assert!(
+        matches!(nonsense, Err(PeerChainError::Refused { .. })),
+        "{nonsense:?}"
+    );
+    *world.cable.garbled.lock().unwrap() = None;
+    assert_eq!(world.peer.deals().await.unwrap().len(), 2);
     let nobody = world.peer.workers(Address([0x77; 20])).await;
     assert!(
         matches!(nobody, Err(PeerChainError::Refused { .. })),
