@@ -212,7 +212,7 @@ pub struct MinedTransaction {
 /// Log entries that one answer may have.
 pub const MAX_LOGS: usize = 10_000;
 
-/// One account's connection to a chain.
+/// One account's connection to a chain. Implementations bound the time that an answer takes.
 #[async_trait]
 pub trait Chain: Send + Sync {
     /// The account that submits; zero if it cannot.

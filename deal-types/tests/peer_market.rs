@@ -8,7 +8,7 @@
 )]
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -22,7 +22,7 @@ use deal_types::{
     },
     contract::{
         AddPaymentTokenToWhitelist, Call, CreateCommitment, DeployDeal, DepositCollateral,
-        MarketEvent, MatchDeal, RegisterMarketOffer, SetProviderInfo, token,
+        MarketEvent, MatchDeal, RegisterMarketOffer, SetProviderInfo, StopDeal, token,
     },
     market::RegisterComputePeer,
     peer_chain::{DealWorker, PeerChain, PeerChainError, PeerDeal, PeerDealInfo, TxReceipt},
@@ -42,6 +42,10 @@ struct Cable {
     inner: MemoryConnection,
     cut: AtomicBool,
     calls: AtomicU64,
+    /// A contract whose answers are cut off.
+    garbled: Mutex<Option<Address>>,
+    /// What is said to be the newest block.
+    lie: Mutex<Option<Head>>,
 }
 
 impl Cable {
@@ -64,7 +68,9 @@ impl Chain for Cable {
     }
 
     async fn head(&self) -> Result<Head, ChainError> {
-        self.reach()?.head().await
+        let head = self.reach()?.head().await?;
+        let lie = *self.lie.lock().unwrap();
+        Ok(lie.unwrap_or(head))
     }
 
     async fn block(&self, number: u64) -> Result<Option<Head>, ChainError> {
@@ -81,7 +87,11 @@ impl Chain for Cable {
     }
 
     async fn call(&self, to: Address, input: Vec<u8>) -> Result<Vec<u8>, ChainError> {
-        self.reach()?.call(to, input).await
+        let mut answer = self.reach()?.call(to, input).await?;
+        if *self.garbled.lock().unwrap() == Some(to) {
+            answer.truncate(5);
+        }
+        Ok(answer)
     }
 
     async fn submit(&self, order: &Order) -> Result<Bytes32, ChainError> {
@@ -138,6 +148,8 @@ impl World {
             inner: chain.connect(PROVIDER),
             cut: AtomicBool::new(false),
             calls: AtomicU64::new(0),
+            garbled: Mutex::default(),
+            lie: Mutex::default(),
         });
         let peer = PeerMarket::new(cable.clone(), chain.market(), PEER);
         let mut world = Self {
@@ -338,6 +350,15 @@ async fn what_cannot_be_read_hides_nothing_else() {
         assert_eq!(deal.info.is_ok(), deal.deal == good);
         assert_eq!(deal.info.is_err(), deal.deal == bad);
     }
+    // A node that answers nonsense about one of them is not believed about the other.
+    *world.cable.garbled.lock().unwrap() = Some(good);
+    let nonsense = world.peer.deals().await;
+    assert!(
+        matches!(nonsense, Err(PeerChainError::Refused { .. })),
+        "{nonsense:?}"
+    );
+    *world.cable.garbled.lock().unwrap() = None;
+    assert_eq!(world.peer.deals().await.unwrap().len(), 2);
     let nobody = world.peer.workers(Address([0x77; 20])).await;
     assert!(
         matches!(nobody, Err(PeerChainError::Refused { .. })),
@@ -449,4 +470,60 @@ async fn capacity_is_read_and_proven() {
         capacity.submit(&proofs).await,
         Err(ChainError::Unreachable { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_deal_that_is_over_is_left() {
+    let mut world = World::new().await;
+    let market = world.chain.market();
+    let capacity = CapacityMarket::new(world.cable.clone(), market, PEER);
+    let over = world.deal(app_cid().try_into().unwrap(), UNITS[0]).await;
+    let going = world.deal(app_cid().try_into().unwrap(), UNITS[1]).await;
+    capacity.leave_deals().await.unwrap();
+    world.chain.mine(0);
+    assert_eq!(world.peer.deals().await.unwrap().len(), 2);
+    world.send(CLIENT, over, &StopDeal {}, 0).await;
+    for _ in 0..2 {
+        capacity.leave_deals().await.unwrap();
+    }
+    world.chain.mine(0);
+    let deals = world.peer.deals().await.unwrap();
+    let deals: Vec<Address> = deals.iter().map(|deal| deal.deal).collect();
+    assert_eq!(deals, [going]);
+    let view = capacity.view().await.unwrap();
+    let units: Vec<Bytes32> = view.commitment.unwrap().units.into_keys().collect();
+    assert_eq!(units, [UNITS[0]], "it is proven again");
+    world.cable.cut.store(true, Ordering::Relaxed);
+    assert!(matches!(
+        capacity.leave_deals().await,
+        Err(ChainError::Unreachable { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_block_that_follows_none_is_not_believed() {
+    let world = World::new().await;
+    let capacity = CapacityMarket::new(world.cable.clone(), world.chain.market(), PEER);
+    capacity.view().await.unwrap();
+    let head = world.cable.inner.head().await.unwrap();
+    for lie in [
+        Head {
+            parent: Bytes32([9; 32]),
+            ..head
+        },
+        Head {
+            number: head.number + 9,
+            ..head
+        },
+        Head {
+            timestamp: 1,
+            ..head
+        },
+    ] {
+        *world.cable.lie.lock().unwrap() = Some(lie);
+        let error = capacity.view().await.unwrap_err().to_string();
+        assert!(error.contains("does not follow"), "{error}");
+    }
+    *world.cable.lie.lock().unwrap() = None;
+    capacity.view().await.unwrap();
 }

@@ -8,7 +8,8 @@ use super::{Chain, ChainError, Order};
 use crate::{
     Address, Bytes32, DealStatus, OnChainCid, PeerKey, U256,
     contract::{
-        ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, Revert,
+        ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, RemoveWorker,
+        Revert,
     },
     keccak256_of,
     market::Worker,
@@ -79,10 +80,10 @@ pub trait ChainExt: Chain {
     /// The deals in which a peer has a worker, by address.
     ///
     /// A peer that is not registered has none. Each deal comes with its own result, so that one
-    /// that cannot be read hides no other.
+    /// whose contract refuses hides no other.
     ///
     /// # Errors
-    /// The chain does not answer.
+    /// The chain does not answer, or not with what was asked for.
     async fn deals_of(
         &self,
         market: Address,
@@ -113,15 +114,14 @@ pub trait ChainExt: Chain {
         }
         let mut deals = Vec::new();
         for (deal, (workers, unit_ids)) in by_deal {
+            let mut ids = workers.iter();
+            let (Some(&onchain_worker_id), None) = (ids.next(), ids.next()) else {
+                let what = format!("{} workers of one peer in {deal}", workers.len());
+                let method = "getComputeUnits";
+                deals.push((deal, Err(ChainError::Answer { method, what })));
+                continue;
+            };
             let found = async {
-                let mut ids = workers.iter();
-                let (Some(&onchain_worker_id), None) = (ids.next(), ids.next()) else {
-                    let what = format!("{} workers of one peer in {deal}", workers.len());
-                    return Err(ChainError::Answer {
-                        method: "getComputeUnits",
-                        what,
-                    });
-                };
                 let (status,) = self.read(deal, &GetDealStatus {}).await?;
                 let (app_cid,) = self.read(deal, &GetAppCid {}).await?;
                 Ok(HostDeal {
@@ -134,8 +134,9 @@ pub trait ChainExt: Chain {
             };
             let found = found.await;
             match found {
-                // The next deals would wait as long for nothing.
-                Err(error) if error.is_transient() => return Err(error),
+                // Who answers nonsense about one deal is not believed about the others: peers end
+                // what they do not hear of.
+                Err(error) if !is_refusal(&error) => return Err(error),
                 found => deals.push((deal, found)),
             }
         }
@@ -157,6 +158,25 @@ pub trait ChainExt: Chain {
         }
         .encode();
         let key = keccak256_of(&[b"aquamarine/register-worker", &deal.0, &input]);
+        self.submit(&Order {
+            key,
+            to: deal,
+            input,
+            value: U256::ZERO,
+        })
+        .await
+    }
+
+    /// Takes a worker out of a deal, and its units back to the market: tells the hash of the
+    /// transaction, which is one however often it is called.
+    async fn remove_worker(
+        &self,
+        deal: Address,
+        onchain_worker_id: Bytes32,
+    ) -> Result<Bytes32, ChainError> {
+        let onchain_id = onchain_worker_id;
+        let input = RemoveWorker { onchain_id }.encode();
+        let key = keccak256_of(&[b"aquamarine/remove-worker", &deal.0, &input]);
         self.submit(&Order {
             key,
             to: deal,
@@ -188,6 +208,14 @@ pub trait ChainExt: Chain {
 }
 
 impl<T: Chain + ?Sized> ChainExt for T {}
+
+/// Whether a contract said no.
+fn is_refusal(error: &ChainError) -> bool {
+    matches!(
+        error,
+        ChainError::Revert(_) | ChainError::UnknownRevert { .. }
+    )
+}
 
 /// The market's word for a peer that is in no offer.
 pub(super) fn is_unregistered(error: &ChainError) -> bool {

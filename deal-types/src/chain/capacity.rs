@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Chain, ChainError, ChainExt as _, Head, Order, TransactionState};
 use crate::{
-    Address, Bytes32, CommitmentStatus, EpochClock, PeerKey, U256,
+    Address, Bytes32, CommitmentStatus, DealStatus, EpochClock, PeerKey, U256,
     contract::{
         Call as _, EpochDuration, GetComputePeer, GetComputeUnits, GetDifficulty, GetGlobalNonce,
-        GetStatus, InitTimestamp, MaxProofsPerEpoch, MinProofsPerEpoch, Revert, SubmitProofs,
+        GetProofCounts, GetStatus, InitTimestamp, MaxProofsPerEpoch, MinProofsPerEpoch, Revert,
+        SubmitProofs,
     },
     keccak256_of,
 };
@@ -43,6 +44,8 @@ pub struct ActiveCommitment {
     pub id: Bytes32,
     /// The units that are in no deal, each with the epoch from which on it has to prove.
     pub units: BTreeMap<Bytes32, u64>,
+    /// Proofs of those units that the market has in the epoch of the block.
+    pub proofs: BTreeMap<Bytes32, u64>,
 }
 
 /// A proof as the market takes it.
@@ -120,9 +123,10 @@ impl CapacityMarket {
     /// What there is to prove. A peer that is not registered has nothing to prove.
     ///
     /// # Errors
-    /// The chain does not answer.
+    /// The chain does not answer, or with a block that does not follow the one before it.
     pub async fn view(&self) -> Result<CapacityView, ChainError> {
         let head = self.chain.head().await?;
+        self.check(head).await?;
         let (global_nonce,) = self.chain.read(self.market, &GetGlobalNonce {}).await?;
         let (difficulty,) = self.chain.read(self.market, &GetDifficulty {}).await?;
         Ok(CapacityView {
@@ -131,6 +135,25 @@ impl CapacityMarket {
             difficulty,
             commitment: self.commitment().await?,
         })
+    }
+
+    /// Whether a block follows the one before it, as the chain tells that one.
+    async fn check(&self, head: Head) -> Result<(), ChainError> {
+        // Chains begin with 0 or 1.
+        let Some(number) = head.number.checked_sub(1).filter(|number| *number > 0) else {
+            return Ok(());
+        };
+        let before = self.chain.block(number).await?;
+        let follows = |before: &Head| {
+            (before.number, before.hash) == (number, head.parent)
+                && before.timestamp <= head.timestamp
+        };
+        if before.as_ref().is_some_and(follows) {
+            return Ok(());
+        }
+        let what = format!("{head:?}, which does not follow {before:?}");
+        let method = "block";
+        Err(ChainError::Answer { method, what })
     }
 
     async fn commitment(&self) -> Result<Option<ActiveCommitment>, ChainError> {
@@ -157,10 +180,43 @@ impl CapacityMarket {
             .await?;
         let free = units.into_iter().filter(|unit| unit.deal.is_zero());
         let units = free.map(|unit| Ok((unit.id, small("getComputeUnits", unit.start_epoch)?)));
+        let units: BTreeMap<Bytes32, u64> = units.collect::<Result<_, ChainError>>()?;
+        let question = GetProofCounts { commitment_id };
+        let (proven, counts) = self.chain.read(self.market, &question).await?;
+        let counts = proven.into_iter().zip(counts);
+        let counts = counts.filter(|(unit, _)| units.contains_key(unit));
+        let proofs = counts.map(|(unit, count)| Ok((unit, small("getProofCounts", count)?)));
         Ok(Some(ActiveCommitment {
             id: commitment_id,
-            units: units.collect::<Result<_, ChainError>>()?,
+            proofs: proofs.collect::<Result<_, ChainError>>()?,
+            units,
         }))
+    }
+
+    /// Takes the peer's workers out of deals that are over or cannot pay, so that their units are
+    /// proven again (§5.3). A deal that refuses holds up no other.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub async fn leave_deals(&self) -> Result<(), ChainError> {
+        for (address, deal) in self.chain.deals_of(self.market, self.peer).await? {
+            // One that cannot be read may be served all the same.
+            let Ok(deal) = deal else { continue };
+            if !matches!(
+                deal.status,
+                DealStatus::Ended | DealStatus::InsufficientFunds
+            ) {
+                continue;
+            }
+            let left = self.chain.remove_worker(address, deal.onchain_worker_id);
+            // Another refusal may be none at the next look.
+            if let Err(error) = left.await
+                && error.is_transient()
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Submits proofs in one transaction; the same ones however often make one.
@@ -189,15 +245,6 @@ impl CapacityMarket {
             Err(ChainError::Revert(refusal)) => Ok(Submission::Refused(refusal)),
             Err(error) => Err(error),
         }
-    }
-
-    /// The time of a block, in seconds since 1970; nothing for one that was taken back.
-    ///
-    /// # Errors
-    /// The chain does not answer.
-    pub async fn time_of(&self, block: u64) -> Result<Option<u64>, ChainError> {
-        let head = self.chain.block(block).await?;
-        Ok(head.map(|head| head.timestamp))
     }
 
     /// What is known of a transaction.

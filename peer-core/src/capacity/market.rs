@@ -1,29 +1,27 @@
 //! The market on a chain: what happens there moves [`Capacity`], proofs go there (§5.3, §5.5).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod journal;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ccp::{Difficulty, GlobalNonce, Proof, UnitId};
 use deal_types::{
     Bytes32, EpochClock,
-    chain::{
-        ActiveCommitment, CapacityMarket, CapacityTerms, CapacityView, ChainError, Submission,
-        TransactionState, UnitProof,
-    },
+    chain::{ActiveCommitment, CapacityMarket, CapacityTerms, CapacityView, ChainError},
 };
 use thiserror::Error;
+use tokio::{sync::Mutex, time::timeout};
 
+use self::journal::Journal;
 use super::{Capacity, CapacityEvent, CapacityRules, CapacityStopped, ProofReceiver};
+use crate::store::{Store, StoreError};
 
 /// The time before a chain that failed is asked again, and before every later time at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Transactions that are asked for; of more, the oldest count as lost.
-const MAX_SENT: usize = 1024;
+/// The time that one look at the chain may take, for chains that know no end.
+const LONGEST_LOOK: Duration = Duration::from_secs(600);
 
 impl From<CapacityTerms> for CapacityRules {
     fn from(terms: CapacityTerms) -> Self {
@@ -38,18 +36,12 @@ impl From<CapacityTerms> for CapacityRules {
 /// Takes the proofs of a [`Capacity`] to a chain, and tells it what happens there.
 ///
 /// What the chain says is read anew with every block, so that blocks which are taken back or missed
-/// change nothing. While the chain is away the prover goes on, and proofs wait in it.
+/// change nothing. Proofs that were taken are sent until they are in a block that stays, or their epoch
+/// is over, over restarts too. Deals that are over are left. While the chain is away the prover goes on, and proofs wait in it.
 pub struct MarketProofs {
     market: CapacityMarket,
     epochs: EpochClock,
-    sent: Mutex<Vec<Sent>>,
-}
-
-/// Proofs that are under way.
-#[derive(Clone)]
-struct Sent {
-    transaction: Bytes32,
-    proofs: BTreeMap<UnitId, u64>,
+    journal: Mutex<Journal>,
 }
 
 /// Why following stopped for now.
@@ -57,19 +49,28 @@ struct Sent {
 enum Interruption {
     #[error(transparent)]
     Chain(#[from] ChainError),
+    #[error("the chain did not answer in {:?}", LONGEST_LOOK)]
+    Silence,
     #[error(transparent)]
     Stopped(#[from] CapacityStopped),
 }
 
 impl MarketProofs {
-    /// Proofs for this market, whose epochs are these (of [`CapacityMarket::terms`]).
-    #[must_use]
-    pub fn new(market: CapacityMarket, epochs: EpochClock) -> Self {
-        Self {
+    /// Proofs for this market, whose epochs are these (of [`CapacityMarket::terms`]), with those that
+    /// were under way before a restart. Blocks for as long as the store does.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn open(
+        market: CapacityMarket,
+        epochs: EpochClock,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
             market,
             epochs,
-            sent: Mutex::default(),
-        }
+            journal: Mutex::new(Journal::open(store)?),
+        })
     }
 
     /// The market.
@@ -90,7 +91,7 @@ impl MarketProofs {
                     self.market.changed().await;
                 }
                 Err(Interruption::Stopped(stopped)) => return stopped,
-                Err(Interruption::Chain(error)) => {
+                Err(error) => {
                     tracing::warn!(%error, "the market is not followed; asked again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -101,82 +102,26 @@ impl MarketProofs {
 
     /// Looks at the newest block, and at what became of proofs.
     async fn look(&self, seen: &mut Seen, capacity: &Capacity) -> Result<(), Interruption> {
-        let view = self.market.view().await?;
-        for event in seen.changes(view) {
+        let view = in_time(self.market.view()).await?;
+        for event in seen.changes(&view, self.epochs.epoch_at(view.head.timestamp)) {
             capacity.tell(event).await?;
         }
-        let sent = self.sent().clone();
-        for Sent {
-            transaction,
-            proofs,
-        } in sent
-        {
-            let ended = match self.market.state(transaction).await? {
-                TransactionState::Pending => continue,
-                TransactionState::Failed { .. } => {
-                    tracing::warn!(%transaction, "the market refused proofs");
-                    None
-                }
-                TransactionState::Succeeded { block } => {
-                    let time = self.market.time_of(block).await?;
-                    time.and_then(|time| self.epochs.epoch_at(time))
-                }
-            };
-            self.sent().retain(|sent| sent.transaction != transaction);
-            if let Some(epoch) = ended {
-                let event = CapacityEvent::ProofsConfirmed { epoch, proofs };
-                capacity.tell(event).await?;
-            }
-        }
-        Ok(())
+        in_time(async { self.journal.lock().await.tend(&self.market, &view).await }).await?;
+        in_time(self.market.leave_deals()).await
     }
+}
 
-    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
-        // Nothing is half done when a thread dies with the lock.
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+async fn in_time<T>(asked: impl Future<Output = Result<T, ChainError>>) -> Result<T, Interruption> {
+    match timeout(LONGEST_LOOK, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Interruption::Silence),
     }
 }
 
 #[async_trait]
 impl ProofReceiver for MarketProofs {
     async fn deliver(&self, proofs: Vec<Proof>) -> bool {
-        let taken: Vec<UnitProof> = proofs
-            .iter()
-            .map(|proof| UnitProof {
-                unit: Bytes32(proof.cu_id.0),
-                local_nonce: Bytes32(proof.local_nonce.0),
-                result_hash: Bytes32(proof.result_hash.0),
-            })
-            .collect();
-        match self.market.submit(&taken).await {
-            Ok(Submission::Sent(transaction)) => {
-                let mut counts = BTreeMap::new();
-                for proof in &proofs {
-                    *counts.entry(proof.cu_id).or_default() += 1;
-                }
-                let mut sent = self.sent();
-                if sent.len() >= MAX_SENT {
-                    sent.remove(0);
-                }
-                // The same proofs are the same transaction.
-                if sent.iter().all(|sent| sent.transaction != transaction) {
-                    sent.push(Sent {
-                        transaction,
-                        proofs: counts,
-                    });
-                }
-                true
-            }
-            // They will not be worth more later.
-            Ok(refused) => {
-                tracing::warn!(?refused, count = proofs.len(), "proofs do not count");
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "proofs were not submitted");
-                false
-            }
-        }
+        self.journal.lock().await.take(&self.market, &proofs).await
     }
 }
 
@@ -191,11 +136,12 @@ struct Seen {
 }
 
 impl Seen {
-    /// What is different now.
-    fn changes(&mut self, view: CapacityView) -> Vec<CapacityEvent> {
+    /// What is different now, in this epoch.
+    fn changes(&mut self, view: &CapacityView, epoch: Option<u64>) -> Vec<CapacityEvent> {
         let mut events = Vec::new();
         let timestamp = view.head.timestamp;
-        if self.timestamp.replace(timestamp) != Some(timestamp) {
+        let is_later = self.timestamp.replace(timestamp) != Some(timestamp);
+        if is_later {
             events.push(CapacityEvent::Block { timestamp });
         }
         if self.global_nonce.replace(view.global_nonce) != Some(view.global_nonce) {
@@ -206,7 +152,10 @@ impl Seen {
             let difficulty = Difficulty(view.difficulty.0);
             events.push(CapacityEvent::Difficulty(difficulty));
         }
-        match (self.commitment.take(), &view.commitment) {
+        let before = self.commitment.replace(view.commitment.clone());
+        let counted = |of: &Option<ActiveCommitment>| of.as_ref().map(|of| of.proofs.clone());
+        let is_other = before.as_ref().and_then(counted) != counted(&view.commitment);
+        match (before, &view.commitment) {
             (Some(Some(before)), Some(now)) if before.id == now.id => {
                 let gone = before
                     .units
@@ -233,7 +182,14 @@ impl Seen {
             (Some(None), None) => {}
             (_, None) => events.push(CapacityEvent::CommitmentEnded),
         }
-        self.commitment = Some(view.commitment);
+        if let (Some(epoch), Some(now)) = (epoch, &view.commitment)
+            && (is_later || is_other)
+        {
+            let proofs = now.proofs.iter();
+            let proofs = proofs.map(|(unit, count)| (UnitId(unit.0), *count));
+            let proofs = proofs.collect();
+            events.push(CapacityEvent::ProofsCounted { epoch, proofs });
+        }
         events
     }
 }

@@ -15,6 +15,8 @@ use super::ProofTracker;
 
 /// Proofs that are asked for at once when an epoch ends.
 const LAST_PROOFS: usize = 50;
+/// Blocks in a row that have to say that time is not as late as was said before.
+const BELIEVED: u32 = 8;
 /// Units of a commitment: more than any host has.
 const MAX_UNITS: usize = 1 << 16;
 
@@ -97,6 +99,13 @@ pub enum CapacityEvent {
         /// Proofs of each unit.
         proofs: BTreeMap<UnitId, u64>,
     },
+    /// The proofs that the chain has were read: what was confirmed before may be gone with its block.
+    ProofsCounted {
+        /// The epoch in which they are counted.
+        epoch: u64,
+        /// Proofs of each unit; none of the others.
+        proofs: BTreeMap<UnitId, u64>,
+    },
 }
 
 /// What to ask a prover for.
@@ -131,6 +140,8 @@ pub struct CapacityState {
     timestamp: u64,
     /// The epoch of that time; 0 before the first block.
     epoch: u64,
+    /// Blocks in a row that were of an earlier epoch.
+    behind: u32,
     difficulty: Option<Difficulty>,
     global_nonce: Option<GlobalNonce>,
     /// Units of the commitment with the epoch in which they begin.
@@ -162,6 +173,7 @@ impl CapacityState {
             config,
             timestamp: 0,
             epoch: 0,
+            behind: 0,
             difficulty: None,
             global_nonce: None,
             units: BTreeMap::new(),
@@ -195,19 +207,23 @@ impl CapacityState {
     pub fn handle(&mut self, event: CapacityEvent) -> bool {
         match event {
             CapacityEvent::Block { timestamp } => {
+                let epoch = self.rules.epochs.epoch_at(timestamp).unwrap_or_default();
+                if epoch < self.epoch {
+                    // A node that lags behind changes nothing, unless it was the others that lied.
+                    self.behind = self.behind.saturating_add(1);
+                    if self.behind < BELIEVED {
+                        return false;
+                    }
+                    self.timestamp = timestamp;
+                }
+                self.behind = 0;
                 self.timestamp = self.timestamp.max(timestamp);
-                let epoch = self
-                    .rules
-                    .epochs
-                    .epoch_at(self.timestamp)
-                    .unwrap_or_default();
-                // Blocks of a node that lags behind change nothing.
-                let grew = epoch > self.epoch;
-                if grew {
+                let other = epoch != self.epoch;
+                if other {
                     self.epoch = epoch;
                     self.tracker.begin_epoch(epoch);
                 }
-                grew
+                other
             }
             CapacityEvent::GlobalNonce(nonce) => {
                 self.tracker.begin_nonce(nonce);
@@ -239,26 +255,43 @@ impl CapacityState {
                 if epoch != self.epoch {
                     return false;
                 }
-                let CapacityRules {
-                    min_proofs,
-                    max_proofs,
-                    ..
-                } = self.rules;
-                let mut reached = false;
-                for (unit, count) in proofs {
-                    if !self.units.contains_key(&unit) {
-                        continue;
-                    }
-                    let confirmed = self.tracker.confirmed.entry(unit).or_default();
-                    let before = *confirmed;
-                    *confirmed = before.saturating_add(count);
-                    for bound in [min_proofs, max_proofs] {
-                        reached |= before < bound && *confirmed >= bound;
-                    }
+                let units = proofs.into_iter();
+                let total = |(unit, count)| {
+                    let before = self.tracker.confirmed(&unit);
+                    (unit, before.saturating_add(count))
+                };
+                let counts = units.map(total).collect();
+                self.count(counts)
+            }
+            CapacityEvent::ProofsCounted { epoch, proofs } => {
+                if epoch != self.epoch {
+                    return false;
                 }
-                reached
+                let counted = |unit: &UnitId| (*unit, proofs.get(unit).copied().unwrap_or(0));
+                let counts = self.units.keys().map(counted).collect();
+                self.count(counts)
             }
         }
+    }
+
+    /// Units have so many proofs now; whether one has all that it must or may have, or not any more.
+    fn count(&mut self, counts: BTreeMap<UnitId, u64>) -> bool {
+        let CapacityRules {
+            min_proofs,
+            max_proofs,
+            ..
+        } = self.rules;
+        let mut changed = false;
+        for (unit, count) in counts {
+            if !self.units.contains_key(&unit) {
+                continue;
+            }
+            let before = self.tracker.confirmed.insert(unit, count).unwrap_or(0);
+            for bound in [min_proofs, max_proofs] {
+                changed |= (before < bound) != (count < bound);
+            }
+        }
+        changed
     }
 
     /// The units of the commitment in the order in which they get cores.

@@ -156,6 +156,48 @@ fn cores_help_units_that_must_have_proofs() {
 }
 
 #[test]
+fn a_time_that_was_none_is_forgotten() {
+    let mut state = state(&[(1, 1), (2, 7)]);
+    let block = |epoch: u64| CapacityEvent::Block {
+        timestamp: (epoch - 1) * EPOCH + 2,
+    };
+    assert!(state.handle(block(90)));
+    assert_eq!(allocation(&state, &[1, 2]), [(1, 1), (2, 2)]);
+    // One node that lags behind is nothing; when all say so, they are right.
+    for _ in 0..7 {
+        assert!(!state.handle(block(5)));
+    }
+    assert!(!state.handle(block(90)));
+    for _ in 0..7 {
+        assert!(!state.handle(block(5)));
+    }
+    assert!(state.handle(block(5)));
+    assert_eq!(allocation(&state, &[1, 2]), [(1, 1), (2, 1)]);
+    assert!(confirm(&mut state, 1, 2), "the epoch is the fifth again");
+}
+
+#[test]
+fn proofs_are_as_many_as_the_chain_has() {
+    let mut state = state(&[(1, 1), (2, 1)]);
+    let counted = |epoch, proofs: &[(u8, u64)]| CapacityEvent::ProofsCounted {
+        epoch,
+        proofs: proofs
+            .iter()
+            .map(|(id, count)| (unit(*id), *count))
+            .collect(),
+    };
+    assert!(!state.handle(counted(4, &[(1, 9)])), "another epoch");
+    assert!(!state.handle(counted(5, &[(1, 1), (7, 4)])));
+    assert!(state.handle(counted(5, &[(1, 4), (2, 2)])));
+    assert_eq!(allocation(&state, &[1, 2]), [(2, 2)]);
+    // A block with proofs was taken back.
+    assert!(state.handle(counted(5, &[(1, 3)])));
+    assert_eq!(allocation(&state, &[1, 2]), [(1, 2), (2, 2)]);
+    assert_eq!(state.tracker().confirmed(&unit(2)), 0);
+    assert_eq!(state.tracker().confirmed(&unit(7)), 0);
+}
+
+#[test]
 fn units_on_one_core_take_turns() {
     let state = state(&[(1, 1), (2, 1)]);
     let shared = BTreeMap::from([(unit(1), PhysicalCore(7)), (unit(2), PhysicalCore(7))]);

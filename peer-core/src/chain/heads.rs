@@ -16,9 +16,12 @@ const POLL: Duration = Duration::from_secs(5);
 const RELAXED_POLL: Duration = Duration::from_secs(60);
 /// Blocks that are made up for when numbers were missed; of more only the newest count.
 const MAX_CAUGHT_UP: u64 = 256;
+/// Numbers in a row that have to say that the chain is far shorter than was said before.
+const BELIEVED: u32 = 8;
 
 /// Every number above the first one that is heard of, once, in order: those that were passed over
-/// as well, so that nothing that waits for one of them waits for ever.
+/// as well, so that nothing that waits for one of them waits for ever. A chain that begins anew is
+/// followed from where it is, and so is one whose node told a number that was none.
 pub(crate) fn blocks(
     chain: Option<Arc<dyn PeerChain>>,
     told: Option<BoxStream<'static, u64>>,
@@ -46,20 +49,42 @@ pub(crate) fn blocks(
             .ok()
     });
     let told = told.unwrap_or_else(|| stream::empty().boxed());
-    let mut last = None;
+    let mut seen = Seen::default();
     stream::select(told, Box::pin(asked)).flat_map(move |number| {
-        let first = match last {
-            None => Some(number),
-            Some(last) if number > last => {
-                let skipped = number.saturating_sub(MAX_CAUGHT_UP);
-                Some(skipped.max(last) + 1)
-            }
-            // Known, or of a branch that was left.
-            Some(_) => None,
-        };
-        last = last.max(first.map(|_| number));
+        let first = seen.first_new(number);
         stream::iter(first.into_iter().flat_map(move |first| first..=number))
     })
+}
+
+/// What was heard before.
+#[derive(Default)]
+struct Seen {
+    last: Option<u64>,
+    /// Numbers in a row that were far below it.
+    below: u32,
+}
+
+impl Seen {
+    /// The first number that is new with this one.
+    fn first_new(&mut self, number: u64) -> Option<u64> {
+        let Some(last) = self.last else {
+            self.last = Some(number);
+            return Some(number);
+        };
+        if number > last {
+            (self.last, self.below) = (Some(number), 0);
+            let skipped = number.saturating_sub(MAX_CAUGHT_UP);
+            return Some(skipped.max(last) + 1);
+        }
+        // Known, or of a branch that was left, unless no branch is that much longer.
+        let is_far = last - number > MAX_CAUGHT_UP;
+        self.below = if is_far { self.below + 1 } else { 0 };
+        if self.below < BELIEVED {
+            return None;
+        }
+        (self.last, self.below) = (Some(number), 0);
+        Some(number)
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +148,24 @@ mod tests {
         drop(sender);
         let numbers: Vec<u64> = block_on(stream.collect());
         let expected: Vec<u64> = (7..=10).chain(9_745..=10_000).collect();
+        assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn a_number_that_was_none_is_forgotten() {
+        let (mut sender, told) = mpsc::channel(32);
+        let clock = Arc::new(Mining(Arc::default()));
+        let stream = blocks(None, Some(told.boxed()), clock);
+        // Of a node that lags only now and then nothing is believed, of one that insists all.
+        let lagging = [7, u64::MAX, 8, 9, u64::MAX];
+        let insisting = [9, 9, 10, 10, 11, 11, 12, 12, 13, 15];
+        for number in lagging.into_iter().chain(insisting) {
+            sender.try_send(number).unwrap();
+        }
+        drop(sender);
+        let numbers: Vec<u64> = block_on(stream.collect());
+        let lie = u64::MAX - 255..=u64::MAX;
+        let expected: Vec<u64> = [7].into_iter().chain(lie).chain(12..=15).collect();
         assert_eq!(numbers, expected);
     }
 }

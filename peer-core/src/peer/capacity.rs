@@ -10,7 +10,7 @@ use crate::capacity::{
     Capacity, CapacityConfig, CapacityParts, MarketProofs, RemoteProver, RemoteProverConfig,
 };
 use crate::config::PeerConfig;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::workers::Workers;
 
 /// Before a chain that failed is asked for its terms again.
@@ -68,18 +68,23 @@ impl Plan {
             }
             tokio::time::sleep(PAUSE).await;
         };
-        let receiver = Arc::new(MarketProofs::new(market, terms.epochs));
-        let parts = CapacityParts {
-            prover: Arc::new(self.prover),
-            workers,
-            store,
-            receiver: receiver.clone(),
-            rules: terms.into(),
-            config: self.config,
-            utility_cores: Vec::new(),
+        let (prover, config) = (Arc::new(self.prover), self.config);
+        let open = move || {
+            let receiver = MarketProofs::open(market, terms.epochs, store.clone())?;
+            let receiver = Arc::new(receiver);
+            let capacity = Capacity::start(CapacityParts {
+                prover,
+                workers,
+                store,
+                receiver: receiver.clone(),
+                rules: terms.into(),
+                config,
+                utility_cores: Vec::new(),
+            })?;
+            Ok::<_, StoreError>((receiver, capacity))
         };
-        match spawn_blocking(move || Capacity::start(parts)).await {
-            Ok(Ok(capacity)) => {
+        match spawn_blocking(open).await {
+            Ok(Ok((receiver, capacity))) => {
                 receiver.follow(&capacity).await;
             }
             Ok(Err(error)) => tracing::error!(%error, "capacity is not proven"),

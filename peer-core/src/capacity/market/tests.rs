@@ -1,3 +1,5 @@
+mod outage;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use ccp::{
@@ -98,8 +100,8 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
-        let chain = MemoryChain::new(OWNER, 1_000, Genesis::default()).unwrap();
+    async fn new(genesis: Genesis) -> Self {
+        let chain = MemoryChain::new(OWNER, 1_000, genesis).unwrap();
         let token = chain.with_sim(|sim| {
             for account in [OWNER, PROVIDER] {
                 sim.fund(account, U256::from(10).pow(U256::from(20)));
@@ -198,19 +200,20 @@ impl World {
 
 #[tokio::test]
 async fn a_commitment_is_proven_until_nothing_more_counts() {
-    let mut world = World::new().await;
+    let mut world = World::new(Genesis::default()).await;
     let market = CapacityMarket::new(
         Arc::new(world.chain.connect(PROVIDER)),
         world.chain.market(),
         PEER,
     );
     let terms = market.terms().await.unwrap();
-    let proofs = Arc::new(MarketProofs::new(market, terms.epochs));
     let prover = Arc::new(Lucky {
         epoch: watch::Sender::new(None),
     });
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(MemoryStore::default());
+    let proofs = MarketProofs::open(market, terms.epochs, store.clone()).unwrap();
+    let proofs = Arc::new(proofs);
     let capacity = Capacity::start(CapacityParts {
         prover: prover.clone(),
         workers: workers(folder.path(), store.clone()),
@@ -278,13 +281,18 @@ fn changes_are_told_once() {
                 .iter()
                 .map(|(unit, start)| (Bytes32([*unit; 32]), *start))
                 .collect(),
+            proofs: [(Bytes32([3; 32]), timestamp)].into(),
         }),
     };
     let unit = |number: u8| UnitId([number; 32]);
+    let counted = |count| CapacityEvent::ProofsCounted {
+        epoch: 5,
+        proofs: [(unit(3), count)].into(),
+    };
     let mut seen = Seen::default();
-    let first = seen.changes(view(1, None));
+    let mut changes = |view: CapacityView| seen.changes(&view, Some(5));
     assert_eq!(
-        first,
+        changes(view(1, None)),
         [
             CapacityEvent::Block { timestamp: 1 },
             CapacityEvent::GlobalNonce(GlobalNonce([1; 32])),
@@ -292,14 +300,14 @@ fn changes_are_told_once() {
             CapacityEvent::CommitmentEnded,
         ]
     );
-    assert_eq!(seen.changes(view(1, None)), []);
+    assert_eq!(changes(view(1, None)), []);
     let units = [(unit(1), 3), (unit(2), 3)].into();
     assert_eq!(
-        seen.changes(view(1, Some((5, &[(1, 3), (2, 3)])))),
-        [CapacityEvent::CommitmentActivated { units }]
+        changes(view(1, Some((5, &[(1, 3), (2, 3)])))),
+        [CapacityEvent::CommitmentActivated { units }, counted(1)]
     );
     assert_eq!(
-        seen.changes(view(1, Some((5, &[(2, 3), (3, 4)])))),
+        changes(view(1, Some((5, &[(2, 3), (3, 4)])))),
         [
             CapacityEvent::UnitDeactivated { unit: unit(1) },
             CapacityEvent::UnitActivated {
@@ -311,11 +319,20 @@ fn changes_are_told_once() {
     // Another commitment begins anew.
     let units = [(unit(2), 3)].into();
     assert_eq!(
-        seen.changes(view(1, Some((6, &[(2, 3)])))),
+        changes(view(1, Some((6, &[(2, 3)])))),
         [CapacityEvent::CommitmentActivated { units }]
     );
+    // Proofs are counted with every block, and when one was taken back.
     assert_eq!(
-        seen.changes(view(1, None)),
-        [CapacityEvent::CommitmentEnded]
+        changes(view(2, Some((6, &[(2, 3)])))),
+        [
+            CapacityEvent::Block { timestamp: 2 },
+            CapacityEvent::GlobalNonce(GlobalNonce([2; 32])),
+            counted(2)
+        ]
     );
+    let mut fewer = view(2, Some((6, &[(2, 3)])));
+    fewer.commitment.as_mut().unwrap().proofs = [(Bytes32([3; 32]), 1)].into();
+    assert_eq!(changes(fewer), [counted(1)]);
+    assert_eq!(changes(view(2, None)), [CapacityEvent::CommitmentEnded]);
 }
