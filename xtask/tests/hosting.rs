@@ -1,5 +1,5 @@
 //! What a peer hosts, over its whole life: workers, spells with the published modules, system
-//! services, the deployment of deals.
+//! services, the deployment of deals, a chain that fails meanwhile.
 //!
 //! Published modules are fetched by name. Where that is impossible one line says so, unless the
 //! environment asks for them: `AQUAMARINE_REQUIRE=published`.
@@ -16,6 +16,10 @@
 mod deals;
 #[path = "hosting/modules.rs"]
 mod modules;
+#[path = "hosting/node.rs"]
+mod node;
+#[path = "hosting/outage.rs"]
+mod outage;
 #[path = "hosting/rig.rs"]
 mod rig;
 #[path = "hosting/scheduler.rs"]

@@ -18,10 +18,10 @@ use super::{
     system::with_ipfs,
 };
 
-const GREETING: &[u8] = include_bytes!("../../../examples/wasm/greeting.wasm");
+pub(crate) const GREETING: &[u8] = include_bytes!("../../../examples/wasm/greeting.wasm");
 const PARROT: &[u8] = include_bytes!("../../../examples/wasm/parrot.wasm");
 /// How often the decider looks at the chain.
-const PERIOD: Duration = Duration::from_secs(120);
+pub(crate) const PERIOD: Duration = Duration::from_secs(120);
 
 const DEAL: Address = Address([7; 20]);
 
@@ -41,7 +41,7 @@ fn add(store: &Path, content: &[u8]) -> String {
 }
 
 /// A definition of a worker with one service and one spell.
-fn define(store: &Path, module: &str, wasm: &[u8], word: &str) -> String {
+pub(crate) fn define(store: &Path, module: &str, wasm: &[u8], word: &str) -> String {
     let config = json!(TriggerConfig::periodic(60)).to_string();
     // Other spells of a worker may change what begins with `w_`, and nothing else.
     let init_args = json!({ "w_word": word }).to_string();
@@ -59,6 +59,19 @@ fn define(store: &Path, module: &str, wasm: &[u8], word: &str) -> String {
         }],
     });
     add(store, definition.to_string().as_bytes())
+}
+
+/// A host that serves deals; nothing where the published modules cannot be had.
+pub(crate) fn with_decider() -> Option<Rig> {
+    let mut rig = Rig::new();
+    with_ipfs(&mut rig)?;
+    let folder = rig.folder.path().to_owned();
+    rig.system.spell = spell_modules(&folder)?;
+    let decider = &mut rig.system.decider;
+    decider.spell_script = Some(provide_file(&folder, DECIDER_SPELL)?);
+    decider.worker_script = Some(provide_file(&folder, WORKER_SPELL)?);
+    decider.worker_ipfs_multiaddr = "/ip4/127.0.0.1/tcp/5001".to_owned();
+    Some(rig)
 }
 
 fn deal(app_cid: &str, status: DealStatus) -> Vec<PeerDeal> {
@@ -92,22 +105,10 @@ async fn deployed(rig: &Rig, worker: PeerId) -> Result<Value, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_becomes_a_worker_and_goes() {
-    let mut rig = Rig::new();
-    let Some(()) = with_ipfs(&mut rig) else {
+    let Some(mut rig) = with_decider() else {
         return;
     };
-    let folder = rig.folder.path().to_owned();
-    let Some(spell) = spell_modules(&folder) else {
-        return;
-    };
-    rig.system.spell = spell;
-    rig.system.decider.spell_script = provide_file(&folder, DECIDER_SPELL);
-    rig.system.decider.worker_script = provide_file(&folder, WORKER_SPELL);
-    if rig.system.decider.worker_script.is_none() {
-        return;
-    }
-    rig.system.decider.worker_ipfs_multiaddr = "/ip4/127.0.0.1/tcp/5001".to_owned();
-    let store = folder.join("content");
+    let store = rig.folder.path().join("content");
     let chain = Arc::new(MemoryChain::default());
     rig.chain = Some(chain.clone());
     let first = define(&store, "greeting", GREETING, "first");
