@@ -28,7 +28,8 @@ use async_trait::async_trait;
 
 use crate::{
     Address, Bytes32, U256,
-    contract::{ContractError, LogData, MarketEvent, Revert},
+    contract::{Call, ContractError, LogData, MarketEvent, Revert},
+    keccak256_of,
 };
 
 /// Why a chain did not answer, or not with what was asked for.
@@ -192,6 +193,20 @@ pub struct Order {
     pub input: Vec<u8>,
     /// Native tokens that go with it, in wei.
     pub value: U256,
+}
+
+impl Order {
+    /// A call without native tokens whose key is made of `purpose` and what is called: the same call
+    /// is one transaction.
+    fn once(purpose: &str, to: Address, call: &impl Call) -> Self {
+        let input = call.encode();
+        Self {
+            key: keccak256_of(&[purpose.as_bytes(), &to.0, &input]),
+            to,
+            input,
+            value: U256::ZERO,
+        }
+    }
 }
 
 /// What became of a transaction that was mined.

@@ -6,12 +6,11 @@ use async_trait::async_trait;
 
 use super::{Chain, ChainError, Order};
 use crate::{
-    Address, Bytes32, DealStatus, OnChainCid, PeerKey, U256,
+    Address, Bytes32, DealStatus, OnChainCid, PeerKey,
     contract::{
         ActivateWorker, Call, GetAppCid, GetComputeUnits, GetDealStatus, GetWorkers, RemoveWorker,
         Revert,
     },
-    keccak256_of,
     market::Worker,
 };
 
@@ -152,19 +151,12 @@ pub trait ChainExt: Chain {
         onchain_worker_id: Bytes32,
         worker: PeerKey,
     ) -> Result<Bytes32, ChainError> {
-        let input = ActivateWorker {
+        let call = ActivateWorker {
             onchain_id: onchain_worker_id,
             offchain_id: worker.to_word(),
-        }
-        .encode();
-        let key = keccak256_of(&[b"aquamarine/register-worker", &deal.0, &input]);
-        self.submit(&Order {
-            key,
-            to: deal,
-            input,
-            value: U256::ZERO,
-        })
-        .await
+        };
+        self.submit(&Order::once("aquamarine/register-worker", deal, &call))
+            .await
     }
 
     /// Takes a worker out of a deal, and its units back to the market: tells the hash of the
@@ -174,16 +166,11 @@ pub trait ChainExt: Chain {
         deal: Address,
         onchain_worker_id: Bytes32,
     ) -> Result<Bytes32, ChainError> {
-        let onchain_id = onchain_worker_id;
-        let input = RemoveWorker { onchain_id }.encode();
-        let key = keccak256_of(&[b"aquamarine/remove-worker", &deal.0, &input]);
-        self.submit(&Order {
-            key,
-            to: deal,
-            input,
-            value: U256::ZERO,
-        })
-        .await
+        let call = RemoveWorker {
+            onchain_id: onchain_worker_id,
+        };
+        self.submit(&Order::once("aquamarine/remove-worker", deal, &call))
+            .await
     }
 
     /// What is known of a transaction.

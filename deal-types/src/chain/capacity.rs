@@ -6,11 +6,10 @@ use super::{Chain, ChainError, ChainExt as _, Head, Order, TransactionState};
 use crate::{
     Address, Bytes32, CommitmentStatus, DealStatus, EpochClock, PeerKey, U256,
     contract::{
-        Call as _, EpochDuration, GetComputePeer, GetComputeUnits, GetDifficulty, GetGlobalNonce,
+        EpochDuration, GetComputePeer, GetComputeUnits, GetDifficulty, GetGlobalNonce,
         GetProofCounts, GetStatus, InitTimestamp, MaxProofsPerEpoch, MinProofsPerEpoch, Revert,
         SubmitProofs,
     },
-    keccak256_of,
 };
 
 /// What the market says once and for all.
@@ -229,13 +228,7 @@ impl CapacityMarket {
             local_unit_nonces: proofs.iter().map(|proof| proof.local_nonce).collect(),
             result_hashes: proofs.iter().map(|proof| proof.result_hash).collect(),
         };
-        let input = call.encode();
-        let order = Order {
-            key: keccak256_of(&[b"aquamarine/submit-proofs", &self.market.0, &input]),
-            to: self.market,
-            input,
-            value: U256::ZERO,
-        };
+        let order = Order::once("aquamarine/submit-proofs", self.market, &call);
         match self.chain.submit(&order).await {
             Ok(transaction) => Ok(Submission::Sent(transaction)),
             Err(ChainError::Revert(Revert::TooManyProofs {})) => Ok(Submission::TooMany),
