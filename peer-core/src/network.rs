@@ -18,12 +18,14 @@ mod counters;
 mod discovery;
 mod driver;
 mod error;
+mod gather;
 mod handle;
 mod identity;
 mod particles;
 #[cfg(feature = "http")]
 mod recorder;
 mod table;
+mod timers;
 mod transport;
 
 #[cfg(test)]

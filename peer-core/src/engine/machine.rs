@@ -13,8 +13,8 @@ use crate::host::OwnedTetraplet;
 /// Code of a run whose script is none.
 const PARSE_ERROR: i64 = 1;
 
-/// Executes one step.
-pub(super) fn step(job: &RunJob) -> RunOutcome {
+/// Executes one step of at most so many instructions.
+pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
     let script = match job.scripts.get(&job.particle.script) {
         Ok(script) => script,
         Err(error) => {
@@ -38,7 +38,7 @@ pub(super) fn step(job: &RunJob) -> RunOutcome {
             particle: job.limits.particle_size_limit.0,
             call_result: job.limits.call_result_size_limit.0,
             hard: job.limits.hard_limit_enabled,
-            steps: job.limits.max_steps,
+            steps: max_steps,
             trace: job.limits.max_states,
             ..Limits::default()
         },

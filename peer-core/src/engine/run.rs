@@ -18,6 +18,15 @@ use crate::{
     host::{OwnedTetraplet, ParticleContext},
 };
 
+/// Bytes of a script that is parsed in a fraction of a millisecond.
+const SMALL_SCRIPT: usize = 16 << 10;
+/// Bytes of data and results that are read and verified in about a millisecond, whatever they hold.
+const SMALL_DATA: usize = 8 << 10;
+/// Instructions that take a fraction of a millisecond on small data.
+const BRIEF_STEPS: u64 = 500;
+/// The code of a run with too many instructions, among others.
+const CUT_SHORT: i64 = 20_000;
+
 /// A run of the state machine to be executed, inline or on a pool. Its result goes back into the
 /// engine that made it.
 pub struct RunJob {
@@ -85,15 +94,49 @@ impl RunJob {
         self.peer_id
     }
 
+    /// Whether the run will hardly take long: what it reads is small.
+    /// [`execute_briefly`](Self::execute_briefly) says for sure.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        let results = self.results.values().map(|result| result.result.len());
+        let data = self.prev.len() + self.current.len() + results.sum::<usize>();
+        self.particle.script.len() <= SMALL_SCRIPT && data <= SMALL_DATA
+    }
+
     /// Runs the state machine. A pure function: the same job gives the same result, and takes
     /// nothing but processor time. A panic in it is caught and fails the run.
     #[must_use]
     pub fn execute(self) -> Input {
-        let (actor, run_id) = (self.actor, self.run_id);
-        let outcome = catch_unwind(AssertUnwindSafe(|| machine::step(&self)));
+        let outcome = self.outcome(self.limits.max_steps);
+        self.finished(outcome)
+    }
+
+    /// As [`execute`](Self::execute), as far as a thread that others wait for may go: gives the job
+    /// back when it is not [small](Self::is_small) or takes more than some hundred instructions.
+    ///
+    /// # Errors
+    /// The job, as if nothing had been done.
+    pub fn execute_briefly(self) -> Result<Input, Box<Self>> {
+        if !self.is_small() {
+            return Err(Box::new(self));
+        }
+        let steps = BRIEF_STEPS.min(self.limits.max_steps);
+        let outcome = self.outcome(steps);
+        let cut_short = matches!(&outcome, Ok(outcome) if outcome.ret_code == CUT_SHORT);
+        if cut_short && steps < self.limits.max_steps {
+            return Err(Box::new(self));
+        }
+        Ok(self.finished(outcome))
+    }
+
+    fn outcome(&self, max_steps: u64) -> std::thread::Result<RunOutcome> {
+        catch_unwind(AssertUnwindSafe(|| machine::step(self, max_steps)))
+    }
+
+    fn finished(&self, outcome: std::thread::Result<RunOutcome>) -> Input {
         Input::RunFinished(RunFinished {
-            actor,
-            run_id,
+            actor: self.actor,
+            run_id: self.run_id,
             outcome: outcome.map_err(|panic| {
                 let reason = panic
                     .downcast_ref::<String>()
@@ -120,5 +163,87 @@ impl fmt::Debug for RunJob {
             .field("current", &self.current.len())
             .field("results", &self.results.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, EngineLimits, Output, Source};
+
+    fn key(seed: u8) -> Arc<KeyPair> {
+        Arc::new(KeyPair::from_seed(&[seed; 32]))
+    }
+
+    /// The run that a new particle begins with.
+    fn job(script: &str, max_steps: u64) -> RunJob {
+        let mut limits = EngineLimits::default();
+        limits.vm.max_steps = max_steps;
+        let mut engine = Engine::new(key(1), limits);
+        let particle =
+            particle::Particle::new(&key(2), "id".to_owned(), 1_000, 1_000, script.to_owned());
+        let source = Source::Peer(key(2).peer_id());
+        engine.handle(Input::Particle { particle, source }, 1_000);
+        std::iter::from_fn(|| engine.poll_output())
+            .find_map(|output| match output {
+                Output::Run(job) => Some(job),
+                _ => None,
+            })
+            .expect("a run")
+    }
+
+    /// `2^depth` instructions that do nothing, and those that join them.
+    fn nulls(depth: usize) -> String {
+        (0..depth).fold("(null)".to_owned(), |half, _| {
+            format!("(seq {half} {half})")
+        })
+    }
+
+    fn outcome(input: Input) -> RunOutcome {
+        match input {
+            Input::RunFinished(finished) => finished.outcome.expect("no panic"),
+            _ => panic!("no end of a run"),
+        }
+    }
+
+    #[test]
+    fn a_brief_run_is_a_run() {
+        let script = format!(
+            "(seq {} (call \"{}\" (\"op\" \"noop\") []))",
+            nulls(6),
+            key(1).peer_id()
+        );
+        let whole = outcome(job(&script, 1_000_000).execute());
+        let brief = job(&script, 1_000_000).execute_briefly();
+        let brief = outcome(brief.expect("it is short enough"));
+        assert_eq!(whole.ret_code, 0, "{}", whole.error_message);
+        assert_eq!(whole.calls.len(), 1);
+        assert_eq!(format!("{whole:?}"), format!("{brief:?}"));
+    }
+
+    #[test]
+    fn what_takes_longer_is_given_back_as_it_was() {
+        let mut large = job("(null)", 1_000_000);
+        large.current = Bytes::from(vec![b' '; SMALL_DATA + 1]);
+        assert_eq!(
+            large.execute_briefly().unwrap_err().current.len(),
+            SMALL_DATA + 1
+        );
+        let spaces = " ".repeat(SMALL_SCRIPT);
+        assert!(
+            job(&format!("(null){spaces}"), 1_000_000)
+                .execute_briefly()
+                .is_err()
+        );
+        let long = job(&nulls(9), 1_000_000);
+        assert!(long.is_small());
+        let long = long.execute_briefly().expect_err("too many instructions");
+        assert_eq!(outcome(long.execute()).ret_code, 0);
+    }
+
+    #[test]
+    fn the_limit_of_the_peer_ends_a_brief_run() {
+        let ended = job(&nulls(9), 100).execute_briefly();
+        assert_eq!(outcome(ended.expect("the end")).ret_code, CUT_SHORT);
     }
 }

@@ -22,7 +22,9 @@ use super::identity::{from_libp2p, key_pair, to_libp2p};
 #[cfg(feature = "http")]
 use super::recorder::Recorder;
 use super::table::{Connection, Outgoing, PeerTable};
-use super::{DialError, Incoming, KademliaError, NetworkError, NetworkEvent, SendError, bootstrap};
+use super::{
+    DialError, Incoming, KademliaError, NetworkError, NetworkEvent, SendError, bootstrap, timers,
+};
 use crate::config::NetworkConfig;
 use crate::connectivity::{Connectivity, Contact};
 
@@ -105,6 +107,7 @@ impl Network {
         config: &NetworkConfig,
         role: Role,
     ) -> Result<Started, NetworkError> {
+        timers::start();
         let libp2p_key = key_pair(key)?;
         let libp2p_id = libp2p_key.public().to_peer_id();
         let table = Arc::new(PeerTable::default());

@@ -10,6 +10,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport as _, dns, noise, tcp, websocket, yamux};
 
 use super::NetworkError;
+use super::gather::Gather;
 
 /// The largest WebSocket message that is accepted. Senders pack whatever they have into one.
 const MAX_WEBSOCKET_MESSAGE: usize = 16 * 1024 * 1024;
@@ -31,6 +32,7 @@ pub(crate) fn transport(
     websocket.set_max_data_size(MAX_WEBSOCKET_MESSAGE);
     Ok(websocket
         .or_transport(resolving_tcp())
+        .map(|stream, _| Gather::new(stream))
         .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(yamux)

@@ -23,6 +23,8 @@ use crate::store::{Change, Durability, Store, Table};
 
 /// Particles that may be on their way to other peers at a time; further ones are dropped.
 const MAX_SENDING: usize = 65_536;
+/// Small runs of one particle before others have their turn on a thread.
+const MAX_RUNS_IN_A_ROW: usize = 8;
 
 /// The state of a running peer. Whoever has an input for the engine feeds it, whatever thread that
 /// is; the outputs are carried out there as well, or handed to tasks.
@@ -204,25 +206,47 @@ impl Core {
     fn feed(self: &Arc<Self>, input: Input, place: Place) {
         let mut inputs = VecDeque::from([input]);
         let mut outputs = Vec::new();
-        loop {
+        for done in 0.. {
             let mut next_run = None;
             while let Some(input) = inputs.pop_front() {
                 self.handle(input, &mut outputs);
                 for output in outputs.drain(..) {
                     match output {
                         // This thread may compute: it goes on with the first run itself.
-                        Output::Run(job) if place == Place::Blocking && next_run.is_none() => {
+                        Output::Run(job) if next_run.is_none() && place.takes(&job, done) => {
                             next_run = Some(job);
                         }
                         output => inputs.extend(self.carry_out(output)),
                     }
                 }
             }
-            match next_run {
-                Some(job) if !*self.stopped.borrow() => inputs.push_back(execute(job)),
-                _ => return,
+            let Some(job) = next_run.filter(|_| !*self.stopped.borrow()) else {
+                return;
+            };
+            inputs.extend(match place {
+                Place::Blocking => Some(execute(job)),
+                Place::Task | Place::Worker => self.execute_briefly(job),
+            });
+        }
+    }
+
+    /// Runs the state machine on a thread that other tasks wait for. A run that takes too long for
+    /// that begins again on another thread.
+    fn execute_briefly(self: &Arc<Self>, job: RunJob) -> Option<Input> {
+        let started = Instant::now();
+        match job.execute_briefly() {
+            Ok(input) => Some(measured(input, started)),
+            Err(job) => {
+                self.execute_elsewhere(*job);
+                None
             }
         }
+    }
+
+    fn execute_elsewhere(self: &Arc<Self>, job: RunJob) {
+        let core = self.clone();
+        self.runtime
+            .spawn_blocking(move || core.feed(execute(job), Place::Blocking));
     }
 
     fn handle(&self, input: Input, outputs: &mut Vec<Output>) {
@@ -243,11 +267,16 @@ impl Core {
     /// Carries out one output; what is finished at once is returned as the next input.
     fn carry_out(self: &Arc<Self>, output: Output) -> Option<Input> {
         match output {
-            Output::Run(job) => {
+            // Waking a thread of those that may compute costs as much as a small run.
+            Output::Run(job) if job.is_small() => {
                 let core = self.clone();
-                self.runtime
-                    .spawn_blocking(move || core.feed(execute(job), Place::Blocking));
+                self.runtime.spawn(async move {
+                    if let Some(input) = core.execute_briefly(job) {
+                        core.feed(input, Place::Worker);
+                    }
+                });
             }
+            Output::Run(job) => self.execute_elsewhere(job),
             Output::Call(job) => return self.call(job),
             Output::CancelCall { actor, call_id } => {
                 if let Some(call) = lock(&self.calls).remove(&(actor, call_id)) {
@@ -386,16 +415,32 @@ impl Core {
 /// Where the engine is fed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// On a thread that other tasks wait for.
+    /// In a task that has other things to do.
     Task,
+    /// In a task for this, on a thread that others wait for.
+    Worker,
     /// On a thread that may compute.
     Blocking,
+}
+
+impl Place {
+    /// Whether a run may be executed there, after so many others.
+    fn takes(self, job: &RunJob, done: usize) -> bool {
+        match self {
+            Self::Task => false,
+            Self::Worker => done < MAX_RUNS_IN_A_ROW && job.is_small(),
+            Self::Blocking => true,
+        }
+    }
 }
 
 /// Runs the state machine and measures it.
 fn execute(job: RunJob) -> Input {
     let started = Instant::now();
-    let mut input = job.execute();
+    measured(job.execute(), started)
+}
+
+fn measured(mut input: Input, started: Instant) -> Input {
     if let Input::RunFinished(finished) = &mut input {
         finished.elapsed = started.elapsed();
     }
