@@ -44,7 +44,8 @@ pub fn build(profile: Profile) -> Result<PathBuf, String> {
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         // Of the whole workspace: the features of the tests, so that little is built again.
         .args(["build", "--quiet", "--locked", "--workspace", "--bin", "peer"])
-        .args(release.then_some("--release"))
+        // With the allocator that hosts are advised to take.
+        .args(["--release", "--features", "jemalloc"].iter().filter(|_| release))
         .current_dir(&root)
         .status()
         .map_err(|error| format!("cargo build: {error}"))?;
