@@ -68,6 +68,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let colours = io::stderr().is_terminal();
         subscriber.with_ansi(colours).with_writer(io::stderr).init();
     }
+    #[cfg(all(feature = "native", target_os = "linux", target_env = "gnu"))]
+    if config.optimizations.large_pages != Some(false) {
+        huge_pages::ask();
+    }
     if config.logs.print_config {
         eprintln!("{}", toml::to_string(&config)?);
     }
@@ -133,6 +137,52 @@ fn puzzle(config: &Config) -> Arc<dyn Puzzle> {
     }
     tracing::warn!("built without the feature `native`: hashes are slow, in light mode only");
     Arc::new(ccp::PortablePuzzle::new())
+}
+
+/// Transparent huge pages for datasets and caches, which the system gives to any process that asks,
+/// other than those that an administrator has set aside.
+///
+/// RandomX reads its memory at random, so that with small pages most reads also miss the processor's
+/// cache of addresses. Its library takes the memory from `malloc`, and glibc asks for huge pages only
+/// where the environment said so before the process started.
+#[cfg(all(feature = "native", target_os = "linux", target_env = "gnu"))]
+mod huge_pages {
+    use std::{env, os::unix::process::CommandExt as _, process::Command};
+
+    const TUNABLES: &str = "GLIBC_TUNABLES";
+    const HUGE_PAGES: &str = "glibc.malloc.hugetlb";
+
+    /// Starts this program again, in the same process, unless it was started so.
+    pub(super) fn ask() {
+        let Some(tunables) = with_huge_pages(env::var(TUNABLES).ok()) else {
+            return;
+        };
+        let mut arguments = env::args_os();
+        let name = arguments.next().unwrap_or_else(|| "ccp".into());
+        let error = match env::current_exe() {
+            Ok(program) => Command::new(program)
+                .arg0(name)
+                .args(arguments)
+                .env(TUNABLES, tunables)
+                .exec(),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "hashes are slower than they could be: no transparent huge pages");
+    }
+
+    /// What the environment shall say; nothing if it says something about them.
+    fn with_huge_pages(tunables: Option<String>) -> Option<String> {
+        let mut tunables = tunables.unwrap_or_default();
+        if tunables.contains(HUGE_PAGES) {
+            return None;
+        }
+        if !tunables.is_empty() {
+            tunables.push(':');
+        }
+        tunables.push_str(HUGE_PAGES);
+        tunables.push_str("=1");
+        Some(tunables)
+    }
 }
 
 /// Waits until somebody wants it to end.
