@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use particle::{KeyPair, Signer as _, Verifier as _};
+
 use self::{
     client::{Client, Frames, Outcome, Pace},
     scenario::{Place, Scenario},
@@ -152,6 +154,10 @@ async fn load(arguments: &Arguments) -> Result<String, String> {
         rows.push(measure(arguments, scenario, &relay, second.as_deref(), process).await?);
     }
     table.push_str(&format!(
+        "One verification and two signatures, which an echo cannot do without, take {} µs here.\n\n",
+        signatures()?.as_micros()
+    ));
+    table.push_str(&format!(
         "| {} clients × {} in flight | a second | p50 | p99 | max | lost | p50 at half | p99 at half | lost | peer CPU each | clients' CPU each |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         arguments.clients, arguments.in_flight
@@ -172,6 +178,24 @@ async fn load(arguments: &Arguments) -> Result<String, String> {
         ));
     }
     Ok(table)
+}
+
+/// What the cryptography of one echo takes of this processor: the median of many.
+fn signatures() -> Result<Duration, String> {
+    let key = KeyPair::from_seed(&[1; 32]);
+    let mut taken = Vec::new();
+    for number in 0_u64..1_000 {
+        let text = number.to_le_bytes();
+        let began = Instant::now();
+        let signature = key.sign(&text);
+        std::hint::black_box(key.sign(signature.as_bytes()));
+        key.public_key()
+            .verify(&text, signature.as_bytes())
+            .map_err(|error| error.to_string())?;
+        taken.push(began.elapsed());
+    }
+    taken.sort_unstable();
+    Ok(taken.get(taken.len() / 2).copied().unwrap_or_default())
 }
 
 async fn measure(

@@ -104,7 +104,7 @@ impl Section {
                  `librandomx` 1.1.10, for information: they read the cache half as often, and their \
                  dataset is half as large. All take turns, each library in a process of its own: hashes, \
                  or items, for each second of CPU of the threads that compute them, medians of 9 runs of 2 \
-                 CPU-seconds a thread or more. Without huge pages. In full mode ours and `randomx-rs` have \
+                 CPU-seconds a thread or more. With transparent huge pages, as `ccp` asks for them. In full mode ours and `randomx-rs` have \
                  true datasets, the others noise, on whose contents speed does not depend. Other programs \
                  ran on the machine: ratios say more than rates."
             }
@@ -131,7 +131,7 @@ impl Section {
             }
             #[cfg(feature = "peer")]
             Self::Peer => {
-                "The release build of `peer` in a process of its own, on loopback over TCP; the \
+                "The release build of `peer`, feature `jemalloc`, in a process of its own, on loopback over TCP; the \
                  clients beside it on the same cores send particles with empty data that were signed \
                  before, and count the answers. First as many as the peer answers with so many in \
                  flight, then half of that at even intervals, with latencies from the moment when a \
