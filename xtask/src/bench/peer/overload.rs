@@ -49,7 +49,7 @@ pub(super) async fn measure(
     let answered = outcome.latencies.len();
     Ok(format!(
         "\nFor {} s, {:.0} echoes a second were offered, of which {:.0} a second were answered within \
-         5 s (p50 {:.1} ms, p99 {:.1} ms), {} were held back, and {} were sent and lost. The peer shed {} particles, could not send \
+         5 s (p50 {:.1} ms, p99 {:.1} ms), {} were held back, and {} were sent and lost. The peer refused {} streams, shed {} particles, could not send \
          {}, and let {} expire with work left. Its memory after a quarter of the time: {:.1} MiB, at \
          the end: {:.1} MiB, at most {:.1} MiB.\n",
         during.as_secs(),
@@ -59,6 +59,7 @@ pub(super) async fn measure(
         outcome.percentile(99).as_secs_f64() * 1e3,
         outcome.held_back,
         outcome.lost,
+        grown("network_refused_total{"),
         grown("engine_particles_dropped_total{")
             - grown("engine_particles_dropped_total{reason=\"duplicate\"}"),
         grown("connectivity_particle_send_failure_total{"),
