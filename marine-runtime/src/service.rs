@@ -381,6 +381,20 @@ impl Service {
         self.blueprint.unload(name, self.linked.as_mut())
     }
 
+    /// Whether a module can ask for [`CallParameters`]: if none can, it does not matter what a call says
+    /// there.
+    #[must_use]
+    pub fn asks_for_parameters(&self) -> bool {
+        self.blueprint.asks_for_parameters()
+    }
+
+    /// Whether a module, or a program that it may start, can see what is in a mapped directory. A host
+    /// that fills directories for a call need not do so for others.
+    #[must_use]
+    pub fn reaches_directories(&self) -> bool {
+        self.blueprint.reaches_directories()
+    }
+
     /// The environment of a module as it sees it. `None`: there is no such module.
     #[must_use]
     pub fn envs(&self, module: &str) -> Option<&BTreeMap<String, String>> {

@@ -277,6 +277,12 @@ impl State {
     }
 }
 
+/// Whether a function that a module imports sees more of a mapped directory than the size of a file
+/// that is open.
+pub(crate) fn reaches_directories(namespace: &str, name: &str) -> bool {
+    NAMESPACES.contains(&namespace) && (name.starts_with("path_") || name == "fd_readdir")
+}
+
 /// The name and the parameters of each function.
 #[cfg(test)]
 pub(crate) fn functions() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -24,7 +24,7 @@ use crate::{
     engine::Engine,
     interface,
     module::{InterfaceSection, ModuleInfo, Outline},
-    wasi::{Quota, Wasi},
+    wasi::{self, Quota, Wasi},
 };
 
 /// A module's own view of itself, there once it is instantiated.
@@ -48,6 +48,8 @@ struct Prepared {
     host_imports: BTreeSet<(HostApi, String)>,
     /// Whether one of them sees the call parameters.
     asks_for_parameters: bool,
+    /// Whether an import sees what is in a mapped directory, or a program that may.
+    reaches_directories: bool,
 }
 
 /// Modules in a store.
@@ -111,6 +113,11 @@ impl Blueprint {
     /// Whether anybody can ask for call parameters: they may be large.
     pub(super) fn asks_for_parameters(&self) -> bool {
         self.modules.iter().any(|module| module.asks_for_parameters)
+    }
+
+    /// Whether anybody can see what is in a directory.
+    pub(super) fn reaches_directories(&self) -> bool {
+        self.modules.iter().any(|module| module.reaches_directories)
     }
 
     /// Longest time of one call.
@@ -348,6 +355,14 @@ impl Prepared {
         let asks_for_parameters = host_imports.iter().any(|(_, name)| {
             name == host::GET_CALL_PARAMETERS || config.host_functions.contains_key(name)
         });
+        let reaches_directories = outline
+            .imports()
+            .iter()
+            .any(|import| wasi::reaches_directories(import.namespace, import.name))
+            || host_imports.iter().any(|(_, name)| {
+                config.mounted_binaries.contains_key(name)
+                    || config.host_functions.contains_key(name)
+            });
         Ok(Self {
             config: config.clone(),
             section: Arc::new(info.interface),
@@ -359,6 +374,7 @@ impl Prepared {
                 .collect(),
             host_imports,
             asks_for_parameters,
+            reaches_directories,
         })
     }
 

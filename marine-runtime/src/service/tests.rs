@@ -520,13 +520,14 @@ fn call_parameters_reach_the_module() {
                 (call $set_size (i32.load offset=8 (global.get $ptr)))
                 (call $set_ptr (i32.load offset=4 (global.get $ptr))))"#,
             );
-        let mut service = service(&engine, vec![("a", wasm)]).unwrap();
+        let mut service = service(&engine, vec![("a", wasm), ("echo", echo(false))]).unwrap();
+        assert!(service.asks_for_parameters() && !service.reaches_directories());
         let parameters = CallParameters {
             service_id: "the-id".to_owned(),
             ..CallParameters::default()
         };
-        let result = service.call("service", "[]", &parameters, None).unwrap();
-        assert_eq!(result, "\"the-id\"");
+        let result = service.call_module("a", "service", "[]", &parameters, None);
+        assert_eq!(result.unwrap(), "\"the-id\"");
     }
 }
 
@@ -570,6 +571,7 @@ fn files_environment_and_sleep() {
             .mapped_dirs
             .insert("/tmp".to_owned(), folder.path().to_owned());
         let mut service = Service::new(ServiceConfig::new(vec![module]), &engine).unwrap();
+        assert!(service.reaches_directories() && !service.asks_for_parameters());
         assert_eq!(
             call(&mut service, "read", "[]").as_deref(),
             Ok("\"from the host\"")

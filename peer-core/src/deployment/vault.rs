@@ -75,7 +75,7 @@ pub enum VaultError {
 /// The vaults of a host.
 pub struct Vault {
     root: PathBuf,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     state: Mutex<State>,
 }
 
@@ -101,9 +101,14 @@ impl Vault {
         fs::create_dir_all(&root)?;
         Ok(Self {
             root: root.canonicalize()?,
-            tokens: Tokens::new(key),
+            tokens: Arc::new(Tokens::new(key)),
             state: Mutex::default(),
         })
+    }
+
+    /// What makes the tokens that directories are named by.
+    pub(crate) fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.clone()
     }
 
     /// The directory of a scope, which its services see as [`VIRTUAL_ROOT`]. It is made.

@@ -335,7 +335,7 @@ impl Core {
         let task = self.runtime.spawn(async move {
             let input = call.await;
             lock(&core.calls).remove(&id);
-            core.feed(input, Place::Task);
+            core.feed(input, Place::Worker);
         });
         calls.insert(id, task.abort_handle());
         None

@@ -76,9 +76,10 @@ impl Marine {
         }
     }
 
-    /// Makes the vault of a particle before each call.
+    /// Makes the vault of a particle before each call that may see it.
     #[must_use]
     pub fn with_vault(mut self, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
+        self.tokens = vault.tokens();
         self.vault = Some(Vaults { vault, clock });
         self
     }
@@ -242,11 +243,16 @@ impl ServiceInstance for Instance {
     ) -> Result<FunctionOutcome, ServiceFailure> {
         if let Some(Vaults { vault, clock }) = &self.vault
             && !is_of_host(call)
+            && self.service.reaches_directories()
         {
             let entered = vault.enter(call, clock.now_ms());
             entered.map_err(|error| ServiceFailure::Call(error.to_string()))?;
         }
-        let parameters = self.parameters(call);
+        // Among them is a signature, which costs more than most calls.
+        let parameters = match self.service.asks_for_parameters() {
+            true => self.parameters(call),
+            false => CallParameters::default(),
+        };
         let texts: Vec<&str> = call.arguments.iter().map(|raw| raw.get()).collect();
         let arguments = format!("[{}]", texts.join(","));
         // A service that was stopped is created anew by the runtime.
