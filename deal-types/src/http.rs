@@ -11,7 +11,7 @@ use hyper::{
     Request, StatusCode,
     body::Bytes,
     client::conn::http1,
-    header::{HOST, HeaderValue},
+    header::{CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -102,12 +102,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Endpoint {
     /// What stands behind the host, at least `/`.
-    pub(crate) fn path(&self) -> &str {
+    #[must_use]
+    pub fn path(&self) -> &str {
         &self.path
     }
 
     /// Whether it speaks WebSocket.
-    pub(crate) fn is_websocket(&self) -> bool {
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
         self.websocket
     }
 
@@ -142,7 +144,8 @@ impl Endpoint {
 
 /// A connection that is made when it is first needed, and made again when it breaks. Requests take
 /// turns.
-pub(crate) struct HttpClient {
+#[derive(Debug)]
+pub struct HttpClient {
     endpoint: Endpoint,
     /// The longest answer, in bytes.
     max_answer: usize,
@@ -150,7 +153,9 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    pub(crate) fn new(endpoint: Endpoint, max_answer: usize) -> Self {
+    /// A client of this endpoint that refuses answers of more than `max_answer` bytes.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, max_answer: usize) -> Self {
         Self {
             endpoint,
             max_answer,
@@ -158,13 +163,34 @@ impl HttpClient {
         }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    /// Whom it asks.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// Gives the connection up, on which an answer may still be under way.
     pub(crate) async fn reset(&self) {
         *self.kept.lock().await = None;
+    }
+
+    /// The status and the body of the answer to a POST. How long that takes is for the caller to
+    /// bound; given up halfway, it takes the connection along.
+    ///
+    /// # Errors
+    /// What is wrong with the connection, the request or the length of the answer.
+    pub async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let request = Request::post(path)
+            .header(CONTENT_TYPE, content_type)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| e.to_string())?;
+        let (status, body) = self.send(request).await?;
+        Ok((status.as_u16(), body.to_vec()))
     }
 
     /// The status and the body of the answer.

@@ -60,7 +60,7 @@ mod epoch;
 pub mod golden;
 mod hash;
 #[cfg(feature = "rpc")]
-mod http;
+pub mod http;
 #[cfg(feature = "json")]
 mod json;
 pub mod market;

@@ -20,3 +20,4 @@ pub mod script;
 pub mod signals;
 pub mod survey;
 pub mod table;
+pub mod traces;

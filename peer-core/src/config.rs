@@ -25,6 +25,7 @@ mod peer;
 mod services;
 mod suggest;
 mod system;
+mod traces;
 mod units;
 
 pub use self::{
@@ -40,6 +41,7 @@ pub use self::{
         AquaIpfsConfig, ContentConfig, DeciderConfig, DevModeConfig, ModuleFile, RegistryConfig,
         SystemServicesConfig, TrustGraphConfig,
     },
+    traces::{SampleRatio, TracingConfig, TracingType},
     units::{ByteSize, HumanDuration, UnitError},
 };
 

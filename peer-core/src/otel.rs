@@ -5,7 +5,7 @@
 //! particle's id: [`trace_id`]. Runs hang below a root that all of them agree on; calls and sendings
 //! hang below the run that asked for them. Sampling by the trace id, such as
 //! [`Sampler::TraceIdRatioBased`](opentelemetry_sdk::trace::Sampler::TraceIdRatioBased), chooses the
-//! same particles everywhere.
+//! same particles everywhere. The program `peer` of the examples exports them by OTLP.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -48,16 +48,23 @@ use crate::{
     peer::{Observer, PeerEvent, PeerEventKind},
 };
 
-/// Particles whose runs are remembered; steps of others hang below the root.
-const MAX_PARTICLES: usize = 4_096;
-/// Steps of one particle that are remembered.
-const MAX_STEPS: usize = 1_024;
+/// Steps to come whose runs are remembered; others hang below the root.
+const MAX_STEPS: usize = 65_536;
+/// Bytes of a text in a span: others choose what functions are called and what errors say.
+const MAX_TEXT: usize = 1_024;
 
 /// Writes the spans of a peer: give it to the peer as an observer, one to each peer.
 pub struct Traces {
     tracer: SdkTracer,
-    /// The runs that asked for steps that are still to come, by particle.
-    asked: Mutex<HashMap<String, HashMap<Step, SpanContext>>>,
+    asked: Mutex<Asked>,
+}
+
+/// The runs that asked for steps that are still to come, by particle.
+#[derive(Default)]
+struct Asked {
+    particles: HashMap<String, HashMap<Step, SpanContext>>,
+    /// Steps of all particles.
+    count: usize,
 }
 
 /// What a run asks for.
@@ -99,6 +106,37 @@ fn root(particle_id: &str) -> SpanContext {
     )
 }
 
+impl Asked {
+    fn put(&mut self, particle_id: &str, steps: impl Iterator<Item = Step>, run: &SpanContext) {
+        for step in steps {
+            if self.count >= MAX_STEPS {
+                return;
+            }
+            let of_particle = match self.particles.get_mut(particle_id) {
+                Some(steps) => steps,
+                None => self.particles.entry(particle_id.to_owned()).or_default(),
+            };
+            let before = of_particle.insert(step, run.clone());
+            self.count += usize::from(before.is_none());
+        }
+    }
+
+    fn take(&mut self, particle_id: &str, step: Step) -> Option<SpanContext> {
+        let steps = self.particles.get_mut(particle_id)?;
+        let run = steps.remove(&step)?;
+        self.count -= 1;
+        if steps.is_empty() {
+            self.particles.remove(particle_id);
+        }
+        Some(run)
+    }
+
+    fn forget(&mut self, particle_id: &str) {
+        let steps = self.particles.remove(particle_id);
+        self.count -= steps.map_or(0, |steps| steps.len());
+    }
+}
+
 impl Traces {
     /// Spans for the exporters of this provider.
     #[must_use]
@@ -109,16 +147,14 @@ impl Traces {
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<String, HashMap<Step, SpanContext>>> {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
         // Nothing is half done when a thread dies with the lock.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The run that asked for a step, or the root.
     fn parent(&self, particle_id: &str, step: Step) -> SpanContext {
-        let mut asked = self.asked();
-        let steps = asked.get_mut(particle_id);
-        let run = steps.and_then(|steps| steps.remove(&step));
+        let run = self.asked().take(particle_id, step);
         run.unwrap_or_else(|| root(particle_id))
     }
 
@@ -131,7 +167,7 @@ impl Traces {
         let context = Context::new().with_remote_span_context(parent);
         let mut span = self.tracer.build_with_context(builder, &context);
         if let Some(failure) = done.failure {
-            span.set_status(Status::error(failure));
+            span.set_status(Status::error(cut(&failure)));
         }
         let context = span.span_context().clone();
         span.end_with_timestamp(done.end);
@@ -169,21 +205,16 @@ impl Traces {
                 failure: run.failure.clone().or(failed),
             },
         );
+        // What comes of a particle that is not sampled is not sampled either.
+        if !context.is_sampled() {
+            return;
+        }
         let calls = run.calls.iter().map(|(call_id, ..)| Step::Call {
             scope: run.peer_id,
             call_id: *call_id,
         });
         let sends = run.next_peers.iter().map(|to| Step::Send { to: *to });
-        let mut asked = self.asked();
-        if asked.len() >= MAX_PARTICLES && !asked.contains_key(id) {
-            return;
-        }
-        let steps = asked.entry(id.to_owned()).or_default();
-        for step in calls.chain(sends) {
-            if steps.len() < MAX_STEPS {
-                steps.insert(step, context.clone());
-            }
-        }
+        self.asked().put(id, calls.chain(sends), &context);
     }
 
     fn call(&self, event: &PeerEvent, call: &CallReport) {
@@ -195,8 +226,8 @@ impl Traces {
         let mut attributes = about(event, id);
         attributes.extend([
             KeyValue::new("peer.scope", call.peer_id.to_string()),
-            KeyValue::new("call.service", call.service_id.clone()),
-            KeyValue::new("call.function", call.function_name.clone()),
+            KeyValue::new("call.service", cut(&call.service_id)),
+            KeyValue::new("call.function", cut(&call.function_name)),
             KeyValue::new("call.ret_code", i64::from(call.ret_code)),
         ]);
         let failure = match (call.timed_out, call.ret_code) {
@@ -236,9 +267,17 @@ impl Traces {
 
 fn about(event: &PeerEvent, particle_id: &str) -> Vec<KeyValue> {
     vec![
-        KeyValue::new("particle.id", particle_id.to_owned()),
+        KeyValue::new("particle.id", cut(particle_id)),
         KeyValue::new("peer.id", event.peer.to_string()),
     ]
+}
+
+/// The beginning of a text that may be long.
+fn cut(text: &str) -> String {
+    match text.split_at_checked(text.floor_char_boundary(MAX_TEXT)) {
+        Some((start, rest)) if !rest.is_empty() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
 }
 
 fn size(value: usize) -> i64 {
@@ -251,7 +290,7 @@ impl Observer for Traces {
             PeerEventKind::Engine(engine::Event::Executed(run)) => self.run(event, run),
             PeerEventKind::Engine(engine::Event::Called(call)) => self.call(event, call),
             PeerEventKind::Engine(engine::Event::Expired { particle, .. }) => {
-                self.asked().remove(&particle.id);
+                self.asked().forget(&particle.id);
             }
             PeerEventKind::Engine(_) => {}
             PeerEventKind::Sent {
@@ -270,7 +309,7 @@ impl Observer for Traces {
 
 impl fmt::Debug for Traces {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Traces({} particles)", self.asked().len())
+        write!(formatter, "Traces({} steps to come)", self.asked().count)
     }
 }
 
@@ -411,6 +450,33 @@ mod tests {
         first.stop().await;
         second.stop().await;
         drop((provider, other_provider));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let run = root("run");
+        let to = KeyPair::from_seed(&[1; 32]).peer_id();
+        let call = |call_id| Step::Call { scope: to, call_id };
+        let mut asked = Asked::default();
+        for particle in 0..1_100 {
+            asked.put(&particle.to_string(), (0..100).map(call), &run);
+        }
+        assert_eq!(asked.count, MAX_STEPS);
+        for call_id in 0..100 {
+            assert_eq!(asked.take("0", call(call_id)), Some(run.clone()));
+        }
+        assert_eq!(asked.take("0", call(0)), None);
+        for particle in 1..1_100 {
+            asked.forget(&particle.to_string());
+        }
+        assert!(asked.count == 0 && asked.particles.is_empty());
+        // Asked for twice, it is one step.
+        asked.put("0", [call(0), call(0)].into_iter(), &run);
+        assert_eq!(asked.count, 1);
+
+        assert_eq!(cut("short"), "short");
+        let long = cut(&"é".repeat(MAX_TEXT));
+        assert!(long.len() < MAX_TEXT + 4 && long.ends_with("é…"), "{long}");
     }
 
     #[test]

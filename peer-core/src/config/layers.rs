@@ -220,6 +220,7 @@ fn read(kind: &Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::Boolean => text.parse().ok().map(Value::Boolean),
         Kind::Integer => text.parse().ok().map(Value::Integer),
+        Kind::Number => text.parse().ok().map(Value::Float),
         Kind::Text(_) => Some(Value::String(text.to_owned())),
         Kind::List(of) => {
             let parts = text
@@ -237,6 +238,7 @@ fn expected(kind: &Kind) -> String {
     match kind {
         Kind::Boolean => "true or false".to_owned(),
         Kind::Integer => "a whole number".to_owned(),
+        Kind::Number => "a number".to_owned(),
         Kind::Text(what) => (*what).to_owned(),
         Kind::List(of) => format!("a list separated by commas, each {}", expected(of)),
         Kind::Map(_) | Kind::Table(_) | Kind::Ignored => {

@@ -81,6 +81,7 @@ fn value(kind: &Kind) -> String {
     match kind {
         Kind::Boolean => "boolean".to_owned(),
         Kind::Integer => "integer".to_owned(),
+        Kind::Number => "number".to_owned(),
         Kind::Text(what) => (*what).to_owned(),
         Kind::Table(_) => "table, see below".to_owned(),
         Kind::List(of) => match of.as_ref() {

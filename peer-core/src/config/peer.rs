@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ByteSize, ChainConfig, ChainListenerConfig, ConfigError, ContentConfig, DevModeConfig,
     EffectorConfig, EngineLimits, HumanDuration, Ignored, KademliaConfig, Kind, NetworkConfig,
-    NetworkName, ProtocolConfig, ServiceConfig, Setting, SystemServicesConfig, VmLimits,
-    deployment::default_effectors, system::default_spell_ttl,
+    NetworkName, ProtocolConfig, ServiceConfig, Setting, SystemServicesConfig, TracingConfig,
+    VmLimits, deployment::default_effectors, system::default_spell_ttl,
 };
 
 settings! {
@@ -166,11 +166,12 @@ settings! {
         pub chain_config: Option<ChainConfig> = None,
         /// How capacity is proven to the chain of `chain_config`.
         pub chain_listener_config: ChainListenerConfig = ChainListenerConfig::default(),
+        /// Traces of particles for OpenTelemetry: a span for every run, call and sending, one trace
+        /// over all peers that a particle passes. The program `peer` exports them; those that embed
+        /// the peer do as they like, with the feature `otel`. Logs are set by `--log`.
+        pub tracing: TracingConfig = TracingConfig::default(),
         /// Virtual machines are not offered.
         pub vm: Ignored = Ignored,
-        /// This program exports no traces; those that embed the peer do with the feature `otel`. Logs
-        /// are set by `--log`.
-        pub tracing: Ignored = Ignored,
         /// There is no banner.
         pub no_banner: Ignored = Ignored,
         /// `/config` and `--check-config` show the configuration.
@@ -220,6 +221,7 @@ impl PeerConfig {
         if let Some(key) = &mut public.builtins_key_pair {
             key.value = None;
         }
+        public.tracing.endpoint = public.tracing.public_endpoint();
         // Their values may be anything, passwords included.
         let hidden = || "…".to_owned();
         public
@@ -413,6 +415,7 @@ mod tests {
             root_key_pair.value = "geheim"
             builtins_key_pair.value = "geheim"
             services_envs = { TOKEN = "geheim" }
+            tracing.endpoint = "https://collector/geheim"
             [[services]]
             name = "s"
             modules = [{ name = "m", path = "m.wasm", envs = { PASSWORD = "geheim" } }]

@@ -14,6 +14,8 @@ pub enum Kind {
     Boolean,
     /// A whole number.
     Integer,
+    /// A number, which may have a fraction.
+    Number,
     /// A text; what it has to say.
     Text(&'static str),
     /// Several of one kind; given more than once, the last list counts.
@@ -180,7 +182,8 @@ macro_rules! settings {
             fn kind() -> $crate::config::Kind {
                 $crate::config::Kind::Table(vec![
                     $($crate::config::Key {
-                        name: stringify!($key),
+                        // A key may be a word of Rust.
+                        name: stringify!($key).trim_start_matches("r#"),
                         meaning: $meaning,
                         kind: <$type as $crate::config::Setting>::kind(),
                     },)*

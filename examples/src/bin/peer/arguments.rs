@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use examples::failure::{Failure, Result};
-use examples::{local, log::LogFormat};
-use peer_core::config::{ConfigLayers, KeyFormat, NetworkName, PeerConfig, ServiceConfig};
+use examples::{local, log::LogFormat, traces};
+use peer_core::config::{
+    ConfigLayers, KeyFormat, NetworkName, PeerConfig, ServiceConfig, TracingType,
+};
 
 /// A configuration file that is read without being asked for.
 const DEFAULT_CONFIG: &str = "Config.toml";
@@ -137,6 +139,12 @@ pub(crate) struct Arguments {
     /// How to log: for people, or as logfmt for machines.
     #[arg(long, env = "FLUENCE_LOG_FORMAT", default_value = "default")]
     pub(crate) log_format: LogFormat,
+    /// Where traces of particles go: disabled (nowhere), stdout or otlp (a collector).
+    #[arg(long, env = "AQUAMARINE_TRACING_TYPE", value_parser = tracing_type)]
+    tracing_type: Option<TracingType>,
+    /// URL of the collector for --tracing-type otlp, which speaks OTLP over HTTP.
+    #[arg(long, env = "AQUAMARINE_TRACING_OTLP_ENDPOINT", value_name = "URL")]
+    tracing_otlp_endpoint: Option<String>,
     /// Print the configuration that results, without secrets, before starting.
     #[arg(long)]
     print_config: bool,
@@ -167,10 +175,6 @@ struct Ignored {
     enable_system_services: Option<String>,
     #[arg(long, hide = true)]
     wallet_key: Option<String>,
-    #[arg(long, hide = true)]
-    tracing_type: Option<String>,
-    #[arg(long, hide = true)]
-    tracing_otlp_endpoint: Option<String>,
 }
 
 impl Arguments {
@@ -202,6 +206,11 @@ impl Arguments {
         }
         let mut config = layers.finish().map_err(Failure::input)?;
         self.override_config(&mut config)?;
+        if self.tracing_otlp_endpoint.is_some() && config.tracing.r#type != TracingType::Otlp {
+            tracing::warn!(
+                "the flag --tracing-otlp-endpoint has no effect without --tracing-type otlp"
+            );
+        }
         if self.print_config {
             let text = config.to_public_toml().map_err(Failure::new)?;
             eprint!("{text}");
@@ -233,6 +242,9 @@ impl Arguments {
         );
         replace(&mut config.data_dir, self.data_dir.clone().map(Some));
         replace(&mut config.aquavm_pool_size, self.aqua_pool_size.map(Some));
+        replace(&mut config.tracing.r#type, self.tracing_type);
+        let collector = self.tracing_otlp_endpoint.clone();
+        replace(&mut config.tracing.endpoint, collector);
         let manager = self.management_peer_id.clone().map(Some);
         replace(&mut config.management_peer_id, manager);
         if !self.external_multiaddress.is_empty() {
@@ -265,11 +277,6 @@ impl Ignored {
                 self.enable_system_services.is_some(),
             ),
             ("--wallet-key", self.wallet_key.is_some()),
-            ("--tracing-type", self.tracing_type.is_some()),
-            (
-                "--tracing-otlp-endpoint",
-                self.tracing_otlp_endpoint.is_some(),
-            ),
         ]
         .into_iter()
         .filter_map(|(flag, given)| given.then_some(flag))
@@ -289,6 +296,7 @@ pub(crate) fn check(file: &Path) -> Result<()> {
             Failure::input(format_args!("management_peer_id {manager}: {error}"))
         })?;
     }
+    traces::check(&config.tracing)?;
     println!("{}: the configuration can be used", file.display());
     Ok(())
 }
@@ -304,6 +312,15 @@ fn key_format(text: &str) -> std::result::Result<KeyFormat, String> {
         "ed25519" => Ok(KeyFormat::Ed25519),
         "secp256k1" => Ok(KeyFormat::Secp256k1),
         _ => Err("expected `ed25519` or `secp256k1`".to_owned()),
+    }
+}
+
+fn tracing_type(text: &str) -> std::result::Result<TracingType, String> {
+    match text {
+        "disabled" => Ok(TracingType::Disabled),
+        "stdout" => Ok(TracingType::Stdout),
+        "otlp" => Ok(TracingType::Otlp),
+        _ => Err("expected `disabled`, `stdout` or `otlp`".to_owned()),
     }
 }
 

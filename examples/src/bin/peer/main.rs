@@ -1,7 +1,8 @@
 //! A host for daily use: configuration, flags and environment in, a peer out.
 //!
 //! stdout has `peer_id ID`, then for each listener `listen ADDRESS/p2p/ID`, then `http ADDRESS`,
-//! then `ready`. Logs go to stderr. SIGINT and SIGTERM stop the peer.
+//! then `ready`, and after that traces where they go to stdout. Logs go to stderr. SIGINT and SIGTERM
+//! stop the peer.
 
 mod arguments;
 mod memory;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use examples::failure::{Failure, Result, exit};
-use examples::{log, signals::StopSignals};
+use examples::{log, signals::StopSignals, traces::TraceExport};
 use peer_core::config::PeerConfig;
 use peer_core::http::Http;
 use peer_core::metrics::Metrics;
@@ -50,12 +51,16 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let key =
         load_key(&config.root_key_pair, config.data_dir.as_deref()).map_err(Failure::input)?;
     let metrics = Arc::new(Metrics::new());
-    let peer = Peer::builder(key)
+    let traces = TraceExport::start(&config.tracing, key.peer_id())?;
+    let mut builder = Peer::builder(key)
         .config(config.clone())
-        .observer(metrics.clone())
-        .start()
-        .await
-        .map_err(Failure::new)?;
+        .observer(metrics.clone());
+    if let Some(traces) = &traces {
+        builder = builder.observer(traces.observer());
+    }
+    // Kept until the announcement is written, which traces must come after.
+    let mut stdout = std::io::stdout().lock();
+    let peer = builder.start().await.map_err(Failure::new)?;
     metrics.watch(&peer);
     let http = match Http::start(&peer, &config, metrics).await {
         Ok(http) => http,
@@ -70,11 +75,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         announcement.push_str(&format!("listen {address}\n"));
     }
     announcement.push_str(&format!("http {}\nready\n", http.address()));
-    let mut stdout = std::io::stdout();
     // Whoever started the peer may not be interested.
     let _ = stdout
         .write_all(announcement.as_bytes())
         .and_then(|()| stdout.flush());
+    drop(stdout);
     tracing::info!(peer_id = %peer.peer_id(), "{STARTED}");
 
     tokio::select! {
@@ -84,5 +89,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
     tracing::info!("stopping");
     drop(http);
     peer.stop().await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
     Ok(())
 }
