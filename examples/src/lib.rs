@@ -18,6 +18,7 @@ pub mod provider;
 pub mod samples;
 pub mod script;
 pub mod signals;
+pub mod spells;
 pub mod survey;
 pub mod table;
 pub mod traces;

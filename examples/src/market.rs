@@ -10,3 +10,4 @@ pub mod golden;
 pub mod ledger;
 pub mod provider;
 pub mod report;
+pub mod spell;

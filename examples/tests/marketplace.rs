@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 #[test]
-fn everybody_earns() {
+fn everybody_earns_and_spells_fire() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("market.html");
     let output = Command::new(env!("CARGO_BIN_EXE_marketplace"))
@@ -47,6 +47,21 @@ fn everybody_earns() {
     // Each particle visits three workers one after the other; the last two make tickets of it.
     assert_eq!(golden["tickets"], 12);
     assert!(!report["path"].as_array().unwrap().is_empty());
+    // The spell of the deal lives on all three workers, and their peers start it by themselves.
+    let spells = report["spells"].as_array().unwrap();
+    assert_eq!(spells.len(), 3);
+    for spell in spells {
+        assert_eq!(spell["spell"], "greeter");
+        assert!(spell["firings"].as_u64().unwrap() >= 2, "{spell}");
+        assert!(spell["told"].as_u64().unwrap() >= 1, "{spell}");
+        assert!(
+            spell["last"].as_str().unwrap().contains("everybody"),
+            "{spell}"
+        );
+        assert_eq!(spell["failed"], 0, "{spell}");
+    }
+    assert!(!text.contains("not installed"), "{text}");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && page.contains("golden"), "{page}");
+    assert_eq!(page.matches("<td>greeter</td>").count(), 3, "{page}");
 }

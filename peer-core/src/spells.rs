@@ -1,8 +1,8 @@
 //! Spells: scripts that the host starts by itself, at a time, when peers come and go, or with a
 //! block of the chain (§6 of the peer description).
 //!
-//! A spell is a service of the published spell module, which keeps its script and its data, and a
-//! [`TriggerConfig`]. [`Spells`] knows the triggers of all spells of a host; [`Spells::drive`]
+//! A spell is a service of a spell module, our own or the published one, which keeps its script and
+//! its data, and a [`TriggerConfig`]. [`Spells`] knows the triggers of all spells of a host; [`Spells::drive`]
 //! starts their particles.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! What a peer hosts, over its whole life: workers, spells with the published modules, system
+//! What a peer hosts, over its whole life: workers, spells with our own module and the published ones, system
 //! services, the deployment of deals, a chain that fails meanwhile.
 //!
 //! Published modules are fetched by name. Where that is impossible one line says so, unless the

@@ -19,7 +19,9 @@ use examples::market::golden::Tickets;
 use examples::market::ledger::{CALL_EPOCH, Ledger, OWNER, PAYMENT_DIGITS, STAKER};
 use examples::market::provider::{self, Provider};
 use examples::market::report::{Earned, Report, Stage, whole};
+use examples::market::spell::Fired;
 use examples::path::Path;
+use examples::spells;
 use peer_core::client::Client;
 use peer_core::golden::Collector;
 
@@ -95,6 +97,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     for (number, (key, _)) in (1..).zip(&keys) {
         markets.push(provider::peer_market(&ledger, number, key.peer_id())?);
     }
+    let spell_modules = spells::modules(&folder.0)?;
     let network = LocalNetwork::with_keys(
         keys.iter().map(|(key, _)| key.clone()).collect(),
         |index, config| {
@@ -103,6 +106,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 .get(index)
                 .map(|(_, operator)| operator.peer_id().to_string());
             config.management_peer_id = operator;
+            config.system_services.spell = spell_modules.clone();
             // Three hosts share the cores of one machine.
             config.dev_mode.enable = true;
         },
@@ -162,7 +166,14 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
     published.shutdown().await;
     epochs.push(ledger.next_epoch(in_deal).await?.0);
-    story.told("deployment", format!("{} workers registered", hosted.len()));
+    let installed: usize = hosted.iter().map(|hosted| hosted.spells.len()).sum();
+    story.told(
+        "deployment",
+        format!(
+            "{} workers registered, {installed} spells installed",
+            hosted.len()
+        ),
+    );
 
     // Calls, in the epoch in which the clocks meet.
     if ledger.epoch().await? != CALL_EPOCH {
@@ -196,6 +207,21 @@ async fn run(arguments: Arguments) -> Result<()> {
     );
     // What is executed becomes a ticket when the particle has expired.
     tokio::time::sleep(CALL_TTL + Duration::from_secs(2)).await;
+    // Meanwhile the peers started the spells by themselves.
+    let mut spells = Vec::new();
+    for (provider, hosted) in providers.iter().zip(&hosted) {
+        spells.extend(provider.fired(hosted).await?);
+    }
+    let firings: u64 = spells.iter().map(|spell| spell.firings).sum();
+    let last = spells.last().map(|spell: &Fired| spell.last.clone());
+    story.told(
+        "spells",
+        format!(
+            "{firings} firings on {} workers, the last told {:?}",
+            spells.len(),
+            last.unwrap_or_default()
+        ),
+    );
     let initiator = developer::key_of(client.peer_id())?;
     client.stop().await;
 
@@ -267,14 +293,13 @@ async fn run(arguments: Arguments) -> Result<()> {
         deal_status: status.to_string(),
         proofs,
         calls: calls.len(),
+        spells,
         stages: story.stages,
         epochs,
         golden,
         earned: earned.collect(),
         path: path.unwrap_or_default(),
         left_out: vec![
-            "The spell of the distributive is packed, named by the deal and verified, but not \
-             installed: that takes the spell service's modules, which are not part of this repository.",
             "The round of golden particles is kept beside the chain, whose contracts know none; the \
              developer pays it by transfers.",
         ],

@@ -4,8 +4,8 @@
 //! The spell lives on the peer with data of its own. Each time it is started it remembers when that
 //! was and sends its particle to the client that installed it, which prints a line.
 //!
-//! `--spell FOLDER` has the two published modules that spells keep their data with, `sqlite3.wasm`
-//! and `spell.wasm`. stdout has `peer ADDRESS`, `spell ID`, then a line for each firing.
+//! Spells keep their data with our own module (`examples/guests/spell`), or with the two published ones:
+//! `--spell FOLDER` has `sqlite3.wasm` and `spell.wasm`. stdout has `peer ADDRESS`, `spell ID`, then a line for each firing.
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use examples::failure::{Failure, Result, exit};
-use examples::{local, log, signals::StopSignals};
+use examples::{local, log, signals::StopSignals, spells};
 use peer_core::client::{Client, Request};
 use peer_core::config::{ModuleFile, PeerConfig, SystemServicesConfig};
 use peer_core::host::{ArgumentError, Arguments, FunctionOutcome, NativeFunctions};
@@ -95,9 +95,9 @@ const SPELL: &str = r#"
 #[derive(Parser)]
 #[command(name = "scheduler", version)]
 struct Options {
-    /// Folder with `sqlite3.wasm` and `spell.wasm`.
+    /// Folder with the published `sqlite3.wasm` and `spell.wasm`; without it, our own module is used.
     #[arg(long, value_name = "FOLDER")]
-    spell: PathBuf,
+    spell: Option<PathBuf>,
     /// Seconds between two firings.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     period: u32,
@@ -124,8 +124,11 @@ fn say(line: &str) {
 
 async fn run(options: &Options) -> Result<()> {
     let mut signals = StopSignals::listen().map_err(Failure::new)?;
-    let modules = modules(&options.spell)?;
     let folder = tempfile::tempdir().map_err(Failure::new)?;
+    let modules = match &options.spell {
+        Some(published) => modules(published)?,
+        None => spells::modules(folder.path())?,
+    };
     // Spells of the peer itself are installed by who manages it.
     let manager = local::random_key()?;
     let config = PeerConfig {
@@ -197,7 +200,7 @@ async fn ask(client: &Client, script: &str, arguments: &[(&str, Value)]) -> Resu
     client.call(request).await.map_err(Failure::new)
 }
 
-/// The modules of spells, dependencies first.
+/// The published modules of spells, dependencies first.
 fn modules(folder: &Path) -> Result<Vec<ModuleFile>> {
     let modules = ["sqlite3", "spell"].map(|name| {
         let path = folder.join(name).with_extension("wasm");

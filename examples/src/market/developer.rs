@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use deal_types::{
     AccessType, Address, Cid, DealStatus, OnChainCid, PeerKey, U256,
     contract::{DeployDeal, GetDealStatus, MarketEvent, MatchDeal, token},
-    distributive::{Blocks, DistributiveBuilder, TriggerConfig},
+    distributive::{Blocks, ClockTrigger, DistributiveBuilder, TriggerConfig},
 };
 use particle::PeerId;
 use peer_core::{
@@ -34,15 +34,37 @@ pub const CALL_TTL: Duration = Duration::from_secs(12);
 
 const GREETING: &[u8] = include_bytes!("../../wasm/greeting.wasm");
 const PARROT: &[u8] = include_bytes!("../../wasm/parrot.wasm");
-/// Greets now and then; for hosts with a spell service.
-const SPELL: &str = r#"(call %init_peer_id% ("greeting" "greeting") ["everybody"] greeting)"#;
+/// What the spell is called on the workers.
+pub const SPELL_NAME: &str = "greeter";
+/// Seconds between two firings of the spell.
+const SPELL_PERIOD: u32 = 2;
+/// Whom the spell greets.
+const GREETED: &str = r#"{"name":"everybody"}"#;
+/// Greets by the clock, with a service of its worker, and tells its log. `getDataSrv` has the spell's
+/// data, `spell` is its own store; who initiates it is the worker.
+const SPELL: &str = r#"(xor
+    (seq
+        (seq
+            (call %init_peer_id% ("getDataSrv" "name") [] name)
+            (call %init_peer_id% ("greeting" "greeting") [name] greeting))
+        (call %init_peer_id% ("spell" "store_log") [greeting] stored))
+    (call %init_peer_id% ("errorHandlingSrv" "error") [%last_error% 1]))"#;
 
 /// Packs two services and a spell: what a deal names, and the blocks of it.
 pub fn application() -> (Cid, Blocks) {
     let mut builder = DistributiveBuilder::new();
     builder.service("greeting", None, [("greeting", GREETING)]);
     builder.service("parrot", None, [("parrot", PARROT)]);
-    builder.spell("greeter", SPELL, &TriggerConfig::default(), "{}");
+    let trigger = TriggerConfig {
+        clock: ClockTrigger {
+            // Long ago: at once.
+            start_sec: 1,
+            end_sec: 0,
+            period_sec: SPELL_PERIOD,
+        },
+        ..TriggerConfig::default()
+    };
+    builder.spell(SPELL_NAME, SPELL, &trigger, GREETED);
     builder.build()
 }
 

@@ -32,7 +32,10 @@ use peer_core::{
 };
 use serde_json::Value;
 
-use super::ledger::{Ledger, STAKER, payments};
+use super::{
+    ledger::{Ledger, STAKER, payments},
+    spell::{self, Fired, Installed},
+};
 use crate::failure::{Failure, Result};
 
 /// Proofs that a unit needs in an epoch.
@@ -70,6 +73,8 @@ pub struct Hosted {
     pub key: PeerKey,
     /// Its place in the deal.
     pub onchain_id: Bytes32,
+    /// The spells that live on it.
+    pub spells: Vec<Installed>,
 }
 
 /// Hands proofs over, and ends with the first failure.
@@ -218,7 +223,7 @@ impl Provider {
     }
 
     /// Serves the deal that the chain has for this peer: a worker for its unit, and in it the
-    /// services of the distributive, whose blocks come from the developer's node and are checked; then
+    /// services and spells of the distributive, whose blocks come from the developer's node and are checked; then
     /// names the worker there.
     ///
     /// # Errors
@@ -260,6 +265,10 @@ impl Provider {
                 .and_then(|request| request.argument("modules", &cids));
             ask(&client, create).await?;
         }
+        let mut spells = Vec::new();
+        for spell in &app.definition.spells {
+            spells.push(spell::install(&client, &worker, &app, spell).await?);
+        }
         client.stop().await;
 
         let worker: PeerId = worker.parse().map_err(Failure::new)?;
@@ -277,12 +286,27 @@ impl Provider {
                 worker,
                 key,
                 onchain_id: info.onchain_worker_id,
+                spells,
             }),
             other => Err(Failure::new(format_args!(
                 "{}: the worker was not registered: {other:?}",
                 self.name
             ))),
         }
+    }
+
+    /// What the spells of his worker did so far, each at least once.
+    ///
+    /// # Errors
+    /// One does nothing.
+    pub async fn fired(&self, hosted: &Hosted) -> Result<Vec<Fired>> {
+        let client = self.client().await?;
+        let mut all = Vec::new();
+        for spell in &hosted.spells {
+            all.push(spell::fired(&client, &self.name, hosted.worker, spell).await?);
+        }
+        client.stop().await;
+        Ok(all)
     }
 
     /// Withdraws what the deal owes to his worker, and what is unlocked of the rewards for capacity.
@@ -335,12 +359,13 @@ fn find(epoch: EpochParameters, unit: UnitId) -> Result<Vec<RawProof>> {
 }
 
 /// Runs a script that tells a result.
-async fn ask(client: &Client, request: serde_json::Result<Request>) -> Result<Value> {
+pub(super) async fn ask(client: &Client, request: serde_json::Result<Request>) -> Result<Value> {
     let request = request.map_err(Failure::new)?.ttl(PATIENCE);
     client.call(request).await.map_err(Failure::new)
 }
 
-fn text(value: Value) -> Result<String> {
+/// A result that has to be a text.
+pub(super) fn text(value: Value) -> Result<String> {
     match value {
         Value::String(text) => Ok(text),
         other => Err(Failure::new(format_args!(

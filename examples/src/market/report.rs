@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     golden::Outcome,
     ledger::{EpochRecord, PAYMENT_DIGITS, TOKEN_DIGITS},
+    spell::Fired,
 };
 use crate::{
     diagram::escape,
@@ -53,6 +54,8 @@ pub struct Report {
     pub proofs: usize,
     /// Calls that all workers answered.
     pub calls: usize,
+    /// What the spells did that the peers start by themselves.
+    pub spells: Vec<Fired>,
     /// The stages.
     pub stages: Vec<Stage>,
     /// The epochs.
@@ -69,6 +72,9 @@ pub struct Report {
 
 /// Digits behind the point of what is earned by capacity, deals and golden particles.
 const DIGITS: [u32; 3] = [TOKEN_DIGITS, PAYMENT_DIGITS, PAYMENT_DIGITS];
+
+/// What is told about spells.
+const SPELL_HEADINGS: [&str; 5] = ["", "spell", "firings", "failed", "the last told"];
 
 /// Whole tokens of so many digits with four behind the point, rounded down.
 pub fn whole(amount: U256, digits: u32) -> String {
@@ -98,7 +104,24 @@ impl Report {
             })
             .collect();
         let headings = ["", "capacity, FLT", "deal, tokens", "golden, tokens"];
-        table::render(&headings, &rows)
+        let earned = table::render(&headings, &rows);
+        let spells = table::render(&SPELL_HEADINGS, &self.spell_rows());
+        format!("{earned}\n{spells}")
+    }
+
+    fn spell_rows(&self) -> Vec<Vec<String>> {
+        let spells = self.spells.iter();
+        spells
+            .map(|spell| {
+                vec![
+                    spell.provider.clone(),
+                    spell.spell.clone(),
+                    spell.firings.to_string(),
+                    spell.failed.to_string(),
+                    spell.last.clone(),
+                ]
+            })
+            .collect()
     }
 
     /// A page with plots, which needs nothing else.
@@ -118,11 +141,15 @@ impl Report {
         let _ = writeln!(body, "<h2>Earnings</h2>\n{}", self.earnings_plot());
         body.push_str("<h2>The path of a golden particle</h2>\n<table><tr><th>ms</th><th>peer</th><th>what</th><th>signatures verified</th></tr>\n");
         for row in self.path.rows(names) {
-            let cells: String = row
-                .iter()
-                .map(|cell| format!("<td>{}</td>", escape(cell)))
-                .collect();
-            let _ = writeln!(body, "<tr>{cells}</tr>");
+            let _ = writeln!(body, "<tr>{}</tr>", cells("td", &row));
+        }
+        let _ = writeln!(
+            body,
+            "</table>\n<h2>Spells</h2>\n<table class=\"spells\"><tr>{}</tr>",
+            cells("th", &SPELL_HEADINGS)
+        );
+        for row in self.spell_rows() {
+            let _ = writeln!(body, "<tr>{}</tr>", cells("td", &row));
         }
         body.push_str("</table>\n<h2>Stages</h2>\n<table><tr><th>stage</th><th>seconds</th><th>result</th></tr>\n");
         for stage in &self.stages {
@@ -215,6 +242,13 @@ impl Report {
         ];
         plot(&svg, self.earned.len(), &legend)
     }
+}
+
+/// The cells of a row.
+fn cells(tag: &str, row: &[impl AsRef<str>]) -> String {
+    row.iter()
+        .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell.as_ref())))
+        .collect()
 }
 
 /// Whole tokens as a number to draw.

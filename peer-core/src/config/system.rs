@@ -54,7 +54,8 @@ settings! {
     pub table SystemServicesConfig {
         /// Which of them: `aqua-ipfs`, `trust-graph`, `registry`, `decider`.
         pub enable: Vec<String> = default_packages(),
-        /// The modules of a spell: `sqlite3`, then `spell`. Without them there are no spells.
+        /// The modules of a spell, dependencies first: our own `spell` alone, or the published
+        /// `sqlite3` and `spell`. Without them there are no spells.
         pub spell: Vec<ModuleFile> = Vec::new(),
         /// Files of other peers.
         pub aqua_ipfs: AquaIpfsConfig = AquaIpfsConfig::default(),

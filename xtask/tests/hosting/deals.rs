@@ -13,7 +13,7 @@ use peer_core::{chain::MemoryChain, spells::TriggerConfig};
 use serde_json::{Value, json};
 
 use super::{
-    modules::{DECIDER_SPELL, WORKER_SPELL, provide_file, spell_modules},
+    modules::{DECIDER_SPELL, WORKER_SPELL, own_spell_modules, provide_file, spell_modules},
     rig::{Rig, host_key, manager, names, reason, stranger, until},
     system::with_ipfs,
 };
@@ -105,9 +105,21 @@ async fn deployed(rig: &Rig, worker: PeerId) -> Result<Value, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deal_becomes_a_worker_and_goes() {
-    let Some(mut rig) = with_decider() else {
-        return;
-    };
+    if let Some(rig) = with_decider() {
+        become_a_worker_and_go(rig).await;
+    }
+}
+
+/// The decider and the worker's spell are published scripts; the module under them is ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deal_becomes_a_worker_with_our_module_of_spells() {
+    if let Some(mut rig) = with_decider() {
+        rig.system.spell = own_spell_modules();
+        become_a_worker_and_go(rig).await;
+    }
+}
+
+async fn become_a_worker_and_go(mut rig: Rig) {
     let store = rig.folder.path().join("content");
     let chain = Arc::new(MemoryChain::default());
     rig.chain = Some(chain.clone());

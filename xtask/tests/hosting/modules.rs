@@ -86,7 +86,14 @@ pub(crate) fn provide_file(folder: &Path, file: PackageFile<'_>) -> Option<PathB
     provided.into_iter().next().map(|file| file.path)
 }
 
-/// The modules of a spell.
+/// The published modules of a spell.
 pub(crate) fn spell_modules(folder: &Path) -> Option<Vec<ModuleFile>> {
     provide(folder, &[("sqlite3", SQLITE), ("spell", SPELL)])
+}
+
+/// Our own module of a spell.
+pub(crate) fn own_spell_modules() -> Vec<ModuleFile> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/wasm/spell.wasm");
+    let name = "spell".to_owned();
+    vec![ModuleFile { name, path }]
 }

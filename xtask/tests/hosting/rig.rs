@@ -155,11 +155,17 @@ impl Rig {
         }
     }
 
-    /// A running peer with spells; nothing where their modules cannot be had.
-    pub(crate) async fn with_spells() -> Option<Self> {
+    /// A peer that does not run yet, with our own module for spells.
+    pub(crate) fn with_own_spells() -> Self {
+        let mut rig = Self::new();
+        rig.system.spell = super::modules::own_spell_modules();
+        rig
+    }
+
+    /// The same with the published modules; nothing where they cannot be had.
+    pub(crate) fn with_published_spells() -> Option<Self> {
         let mut rig = Self::new();
         rig.system.spell = super::modules::spell_modules(rig.folder.path())?;
-        rig.start().await;
         Some(rig)
     }
 

@@ -1,4 +1,4 @@
-//! Spells, with the published modules.
+//! Spells, with our own module and with the published ones.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -9,6 +9,41 @@ use serde_json::{Value, json};
 use super::rig::{Rig, host_key, manager, reason, stranger, until};
 
 const GREETING: &[u8] = include_bytes!("../../../examples/wasm/greeting.wasm");
+
+/// Makes two tests of each function, which gets a rig that does not run yet.
+macro_rules! with_each_module {
+    ($($test:ident)*) => {
+        mod own {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(super::Rig::with_own_spells()).await;
+                }
+            )*
+        }
+
+        mod published {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    if let Some(rig) = super::Rig::with_published_spells() {
+                        super::$test(rig).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+with_each_module! {
+    a_spell_runs_keeps_its_data_and_goes
+    errors_of_a_spell_are_stored
+    what_is_not_installed
+    once_never_and_again
+    peers_that_come_and_go_start_spells
+    blocks_start_spells
+    only_the_worker_spell_passes_the_guard
+}
 
 /// A script that runs where the spell lives.
 fn on_worker(body: &str) -> String {
@@ -96,11 +131,8 @@ impl Rig {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_spell_runs_keeps_its_data_and_goes() {
-    let Some(mut rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn a_spell_runs_keeps_its_data_and_goes(mut rig: Rig) {
+    rig.start().await;
     let worker = rig.worker("deal").await;
     let id = rig
         .install(worker, &telling(), &periodic(60), "teller")
@@ -180,11 +212,8 @@ async fn a_spell_runs_keeps_its_data_and_goes() {
     assert!(spells.is_empty(), "{spells:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn errors_of_a_spell_are_stored() {
-    let Some(rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn errors_of_a_spell_are_stored(mut rig: Rig) {
+    rig.start().await;
     let worker = rig.worker("deal").await;
     let failing = on_worker(r#"(call %init_peer_id% ("no-such" "function") [] result)"#);
     let id = rig.install(worker, &failing, &periodic(0), "").await;
@@ -240,11 +269,8 @@ async fn errors_of_a_spell_are_stored() {
     assert_eq!(relay, Ok(json!(host_key().peer_id().to_string())));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_installed() {
-    let Some(rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn what_is_not_installed(mut rig: Rig) {
+    rig.start().await;
     let host = host_key().peer_id();
     let worker = rig.worker("deal").await;
     let period = "Error: invalid config: period is too big. Max period is 100 years (or approx \
@@ -333,11 +359,8 @@ async fn what_is_not_installed() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn once_never_and_again() {
-    let Some(mut rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn once_never_and_again(mut rig: Rig) {
+    rig.start().await;
     let worker = rig.worker("deal").await;
     let once = rig.install(worker, &telling(), &periodic(0), "once").await;
     let idle = rig.install(worker, &telling(), &never(), "idle").await;
@@ -392,11 +415,8 @@ async fn once_never_and_again() {
     assert_eq!(config["config"], periodic(900));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn peers_that_come_and_go_start_spells() {
-    let Some(rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn peers_that_come_and_go_start_spells(mut rig: Rig) {
+    rig.start().await;
     let worker = rig.worker("deal").await;
     let mut config = never();
     config["connections"] = json!({ "connect": true, "disconnect": true });
@@ -421,13 +441,7 @@ async fn peers_that_come_and_go_start_spells() {
 
 /// Blocks start spells as they are mined, each block in their range once, those included that came
 /// while nobody told of them.
-#[tokio::test(flavor = "multi_thread")]
-async fn blocks_start_spells() {
-    let mut rig = Rig::new();
-    let Some(modules) = super::modules::spell_modules(rig.folder.path()) else {
-        return;
-    };
-    rig.system.spell = modules;
+async fn blocks_start_spells(mut rig: Rig) {
     let chain = Arc::new(MemoryChain::default());
     rig.mined = Some(chain.clone());
     rig.start().await;
@@ -451,11 +465,8 @@ async fn blocks_start_spells() {
     assert_eq!(rig.counter(worker, "miner").await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_worker_spell_passes_the_guard() {
-    let Some(rig) = Rig::with_spells().await else {
-        return;
-    };
+async fn only_the_worker_spell_passes_the_guard(mut rig: Rig) {
+    rig.start().await;
     let worker = rig.worker("deal").await;
     let deploying = on_worker(
         r#"(seq

@@ -34,6 +34,8 @@ pub enum SpellError {
     TooLarge,
     /// No data at all.
     NoStore,
+    /// A key without a character.
+    EmptyKey,
     /// No room for a value.
     Full,
     /// A message that is too long.
@@ -75,6 +77,7 @@ impl fmt::Display for SpellError {
             }
             Self::TooLarge => f.write_str("the value is too large for a spell"),
             Self::NoStore => f.write_str("the data of the spell are not open"),
+            Self::EmptyKey => f.write_str("a key has one character or more"),
             Self::Full => write!(f, "a spell keeps no more than {MAX_VALUES} bytes of values"),
             Self::LongMessage => write!(f, "a message has no more than {MAX_TEXT} bytes"),
             Self::LongScript => write!(f, "a script has no more than {MAX_SCRIPT} bytes"),

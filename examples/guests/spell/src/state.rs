@@ -107,15 +107,22 @@ pub enum Change {
 }
 
 impl State {
-    /// Whether there is room for changes, of which no two set the same key.
+    /// Whether changes can be made, of which no two set the same key.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no room, or a key is empty, which is none for the published module either.
     pub fn check(&self, changes: &[Change]) -> Result<(), SpellError> {
         let mut more = 0_usize;
         let mut less = 0_usize;
         for change in changes {
             match change {
+                Change::SetText { key, .. }
+                | Change::SetNumber { key, .. }
+                | Change::Push { key, .. }
+                    if key.is_empty() =>
+                {
+                    return Err(SpellError::EmptyKey);
+                }
                 Change::SetText { key, value } => {
                     more = more.saturating_add(size_of_value(key, value));
                     less = less.saturating_add(self.size_of_scalar(key));
@@ -473,6 +480,21 @@ mod tests {
         let key = "k".to_owned();
         state.apply(Change::Remove { key });
         assert_eq!(state, State::default());
+    }
+
+    #[test]
+    fn nothing_has_no_name() {
+        let number = Change::SetNumber {
+            key: String::new(),
+            value: 1,
+        };
+        for change in [set("", "v"), number, push("", "v")] {
+            let error = State::default().check(&[set("k", "v"), change]);
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                "a key has one character or more"
+            );
+        }
     }
 
     #[test]

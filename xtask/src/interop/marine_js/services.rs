@@ -81,6 +81,7 @@ pub(super) const SERVICES: &[Subject] = &[
     Subject::of(&["greeting"]),
     Subject::of(&["parrot"]),
     // Without directories in either host: the module's library refuses every path.
+    Subject::of(&["spell"]),
     Subject {
         modules: &["files"],
         // Hosts add variables of their own.
