@@ -83,8 +83,8 @@ pub enum Compat {
     V0_64,
 }
 
-/// Checks beyond the protocol. All off by default: where they refuse what other peers accept,
-/// peers no longer agree.
+/// What one peer may do for itself. All off by default: where a check refuses what other peers
+/// accept, peers no longer agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Refuse current data (code 9) when a foreign peer signed states that the script does not
@@ -97,6 +97,10 @@ pub struct Policy {
     pub ignore_foreign_requests: bool,
     /// Leave contents out of the new data that nothing refers to.
     pub drop_unreferenced: bool,
+    /// Do not sign what only the next run of this peer reads: the data of a run that asks for calls
+    /// and names no next peer hold [`UNSIGNED`](particle::data::UNSIGNED) instead, and whoever got
+    /// them would refuse them (code 9). The run with the last result signs everything.
+    pub defer_signature: bool,
 }
 
 impl From<KeyPair> for Key {

@@ -10,8 +10,8 @@ use particle::{
     KeyPair, Signer as _,
     data::{
         CidInfo, DATA_VERSION, Data, Envelope, EnvelopeError, INVALID_LENGTH, INVALID_PREFIX,
-        MergedSignatures, SECP256K1_REFUSED, SignedCids, StoreError, VerifyOptions, Versions,
-        check_signatures, sign_cids, stored_public_key,
+        MergedSignatures, SECP256K1_REFUSED, SignedCids, StoreError, UNSIGNED, VerifyOptions,
+        Versions, check_signatures, sign_cids, stored_public_key,
     },
 };
 
@@ -299,10 +299,15 @@ impl Run<'_> {
             stored_public_key(key.public_key()).ok_or_else(|| FarewellError::Signing {
                 reason: "the key of this peer is not an Ed25519 key".to_owned(),
             })?;
-        particle::cid::sort(&mut finished.own_cids);
-        let signature = match own {
-            Some(own) if own.cids == finished.own_cids => own.signature,
-            _ => sign_cids(&key, &mut finished.own_cids, &parameters.particle_id),
+        let stays = finished.next_peers.is_empty() && finished.last_call_id != last_call_request_id;
+        let signature = if policy.defer_signature && stays {
+            UNSIGNED
+        } else {
+            particle::cid::sort(&mut finished.own_cids);
+            match own {
+                Some(own) if own.cids == finished.own_cids => own.signature,
+                _ => sign_cids(&key, &mut finished.own_cids, &parameters.particle_id),
+            }
         };
         signatures.insert(&stored_key, &signature);
         let mut data = Data {

@@ -20,8 +20,8 @@ pub use envelope::{
 };
 pub use signatures::{
     DataSignatureError, INVALID_LENGTH, INVALID_PREFIX, MergedSignatures, OwnSignature,
-    SECP256K1_REFUSED, SIGNATURE_LEN, STORED_KEY_LEN, SignedCids, check_signatures, sign_cids,
-    signed_message, stored_public_key,
+    SECP256K1_REFUSED, SIGNATURE_LEN, STORED_KEY_LEN, SignedCids, UNSIGNED, check_signatures,
+    sign_cids, signed_message, stored_public_key,
 };
 pub use state::{CallState, FoldLore, Generations, State, StateKind, Subtrace, Subtraces};
 pub use store::{CanonElement, CanonResult, CidInfo, Provenance, ServiceResult, Signatures, Store};

@@ -20,7 +20,7 @@ use aquavm::{
 use network::{Network, Random, Writer};
 use particle::{
     KeyPair,
-    data::{CallState, Data, Envelope, Signatures, SignedCids, State, Store, sign_cids},
+    data::{CallState, Data, Envelope, Signatures, SignedCids, State, Store, UNSIGNED, sign_cids},
 };
 use proptest::prelude::*;
 use xtask::agreement::Knowledge;
@@ -104,6 +104,40 @@ fn random_scripts_reach_every_kind_of_state() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
 }
 
+/// Whether a peer owes itself a signature.
+fn unsigned(data: &[u8]) -> bool {
+    let envelope = Envelope::decode(data).unwrap();
+    let data = envelope.data().unwrap();
+    let mut signatures = data.signatures.iter();
+    signatures.any(|(_, signature)| signature == UNSIGNED)
+}
+
+/// Nobody takes data for signed that are not, whoever sends them.
+#[test]
+fn unsigned_data_are_refused() {
+    let mut refused = 0;
+    for seed in 0..40 {
+        let (mut network, mut random) = network(seed, 4);
+        network.policy.defer_signature = true;
+        network.run(&mut random);
+        for (peer, data) in network.kept.iter().filter(|(_, data)| unsigned(data)) {
+            let own = network.parameters(*peer);
+            // The peer itself remembers the same.
+            for (parameters, previous) in [
+                (&own, &**data),
+                (&own, &network.stored[*peer]),
+                (&network.bystander(), &[]),
+            ] {
+                let results = CallResults::new();
+                let outcome = step(&network.script, previous, data, parameters, &results);
+                assert_eq!(outcome.ret_code, 9, "{}", outcome.error_message);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -115,6 +149,19 @@ proptest! {
         for data in &network.stored[1..] {
             agree(data, &network.stored[0])?;
         }
+    }
+
+    /// Whether peers sign what they keep makes no difference to others, nor in the end to themselves.
+    #[test]
+    fn deferred_signatures_leave_no_trace(seed: u64, depth in 0..5_usize) {
+        let [signing, deferring] = [false, true].map(|defer_signature| {
+            let (mut network, mut random) = network(seed, depth);
+            network.policy.defer_signature = defer_signature;
+            network.run(&mut random);
+            network
+        });
+        prop_assert!(deferring.traffic == signing.traffic, "{}", signing.script.text());
+        prop_assert!(deferring.stored == signing.stored, "{}", signing.script.text());
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub const SIGNATURE_LEN: usize = 65;
 
 /// Format byte of Ed25519, the only accepted one.
 const ED25519: u8 = 0;
+/// Stands where a peer still owes itself its signature, in data that it keeps and sends to nobody; in
+/// data of others it is refused like any signature of another format.
+pub const UNSIGNED: [u8; SIGNATURE_LEN] = [u8::MAX; SIGNATURE_LEN];
 /// Format byte of secp256k1.
 const SECP256K1: u8 = 2;
 
@@ -344,7 +347,8 @@ impl<'a> Side<'a> {
     ) -> Option<OwnSignature<'a>> {
         let signature = self.signatures.get(stored_key)?;
         let cids = self.signed.get(peer_id);
-        let same = previous.signatures.get(stored_key) == Some(signature)
+        let same = signature != UNSIGNED.as_slice()
+            && previous.signatures.get(stored_key) == Some(signature)
             && previous.signed.get(peer_id) == cids;
         Some(OwnSignature {
             signature: signature.try_into().ok().filter(|_| same)?,

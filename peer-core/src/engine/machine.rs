@@ -44,7 +44,11 @@ pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
         },
         compat: aquavm::Compat::default(),
         check_signatures: true,
-        policy: aquavm::Policy::default(),
+        policy: aquavm::Policy {
+            // Data of such runs go back into the engine and nowhere else.
+            defer_signature: true,
+            ..aquavm::Policy::default()
+        },
     };
     let results: CallResults = job
         .results

@@ -1,6 +1,6 @@
 //! Random scripts, and networks that lose, repeat and reorder what peers send.
 
-use aquavm::{CallRequest, CallResult, CallResults, Compat, RunParameters, Script, step};
+use aquavm::{CallRequest, CallResult, CallResults, Compat, Policy, RunParameters, Script, step};
 use particle::KeyPair;
 
 /// Number of peers.
@@ -169,6 +169,11 @@ pub(crate) struct Network {
     pub(crate) stored: Vec<Vec<u8>>,
     sent: Vec<(usize, Vec<u8>)>,
     asked: Vec<(usize, u32, CallResult)>,
+    pub(crate) policy: Policy,
+    /// Everything that was ever sent, and to whom.
+    pub(crate) traffic: Vec<(usize, Vec<u8>)>,
+    /// Data of runs that sent nothing.
+    pub(crate) kept: Vec<(usize, Vec<u8>)>,
 }
 
 impl Network {
@@ -189,6 +194,9 @@ impl Network {
             stored: vec![Vec::new(); PEERS],
             sent: vec![(0, Vec::new())],
             asked: Vec::new(),
+            policy: Policy::default(),
+            traffic: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -203,7 +211,7 @@ impl Network {
             limits: Default::default(),
             compat: Compat::V0_64,
             check_signatures: true,
-            policy: Default::default(),
+            policy: self.policy,
         }
     }
 
@@ -275,7 +283,11 @@ impl Network {
         for next in &outcome.next_peers {
             if let Some(to) = self.ids.iter().position(|id| id == next) {
                 self.sent.push((to, outcome.data.clone()));
+                self.traffic.push((to, outcome.data.clone()));
             }
+        }
+        if outcome.next_peers.is_empty() {
+            self.kept.push((peer, outcome.data.clone()));
         }
         for (id, request) in &outcome.call_requests {
             self.asked.push((peer, *id, answer(request)));
