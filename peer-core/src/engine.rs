@@ -201,7 +201,8 @@ pub struct Engine {
     events: bool,
     scripts: Arc<ScriptCache>,
     scopes: BTreeMap<PeerId, Scope>,
-    actors: BTreeMap<ActorId, Actor>,
+    /// In boxes, as nodes of the map are half empty where keys only grow.
+    actors: BTreeMap<ActorId, Box<Actor>>,
     /// How many of them each peer started. Never iterated.
     by_initiator: HashMap<PeerId, usize>,
     next_actor: u64,

@@ -7,9 +7,9 @@ settings! {
     /// reason that observers see.
     pub table EngineLimits {
         /// Particles that may be remembered at a time, in all scopes.
-        pub max_actors: usize = 100_000,
+        pub max_actors: usize = 250_000,
         /// Of these, particles that one peer started.
-        pub max_actors_per_peer: usize = 50_000,
+        pub max_actors_per_peer: usize = 125_000,
         /// Copies of one particle that may wait for its current run to end.
         pub max_queued_per_particle: usize = 4096,
         /// Bytes of data that may wait or be remembered, over all particles.

@@ -103,6 +103,19 @@ impl Actor {
         !self.inbox.is_empty() || !self.results.is_empty()
     }
 
+    /// Gives back what an actor with nothing to do need not hold: most are that until they expire.
+    pub(super) fn rest(&mut self) {
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+        if self.calls.is_empty() {
+            self.calls = BTreeMap::new();
+        }
+        if self.waiting_calls.is_empty() {
+            self.waiting_calls = VecDeque::new();
+        }
+    }
+
     /// Bytes that the actor holds.
     pub(super) fn held(&self) -> usize {
         let inbox: usize = self.inbox.iter().map(|(data, _)| data.len()).sum();

@@ -146,7 +146,7 @@ impl Engine {
             init_peer_id: particle.init_peer_id,
             timestamp: particle.timestamp,
             ttl: particle.ttl,
-            script: particle.script.into(),
+            script: self.scripts.text(particle.script),
             signature: particle.signature,
         });
         let mut actor = Actor::new(peer_id, context.clone(), deadline_ms);
@@ -161,7 +161,7 @@ impl Engine {
                 key,
             });
         }
-        self.actors.insert(actor_id, actor);
+        self.actors.insert(actor_id, Box::new(actor));
         *self.by_initiator.entry(context.init_peer_id).or_default() += 1;
         if let Some(scope) = self.scopes.get_mut(&peer_id) {
             scope.by_signature.insert(signature, actor_id);

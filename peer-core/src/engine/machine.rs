@@ -64,11 +64,14 @@ pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
         })
         .collect();
     let outcome = aquavm::step(&script, &job.prev, &job.current, &parameters, &results);
+    let mut data = outcome.data;
+    // They stay until the particle expires, and were written with room to spare.
+    data.shrink_to_fit();
     let calls = outcome.call_requests.into_iter();
     RunOutcome {
         ret_code: outcome.ret_code,
         error_message: outcome.error_message,
-        data: Bytes::from(outcome.data),
+        data: Bytes::from(data),
         next_peers: outcome.next_peers,
         calls: calls
             .map(|(call_id, call)| requested(call_id, call))

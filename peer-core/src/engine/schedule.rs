@@ -13,13 +13,17 @@ use super::{
 };
 
 impl Engine {
-    /// Puts an idle actor with work into the queue of its scope.
+    /// Puts an idle actor into the queue of its scope, or to rest when there is no work for it.
     pub(super) fn make_ready(&mut self, actor_id: ActorId) {
-        if let Some(actor) = self.actors.get_mut(&actor_id)
-            && matches!(actor.phase, Phase::Idle)
-            && actor.has_work()
-            && let Some(scope) = self.scopes.get_mut(&actor.peer_id)
-        {
+        let Some(actor) = self.actors.get_mut(&actor_id) else {
+            return;
+        };
+        if !matches!(actor.phase, Phase::Idle) {
+            return;
+        }
+        if !actor.has_work() {
+            actor.rest();
+        } else if let Some(scope) = self.scopes.get_mut(&actor.peer_id) {
             actor.phase = Phase::Ready;
             scope.ready.push_back(actor_id);
         }

@@ -52,6 +52,16 @@ impl ScriptCache {
         self.len() == 0
     }
 
+    /// The text, shared with all that are equal as long as it is kept here.
+    pub(super) fn text(&self, text: String) -> Arc<str> {
+        let generations = self.lock();
+        let Generations { young, old, .. } = &*generations;
+        let known = young
+            .get_key_value(text.as_str())
+            .or_else(|| old.get_key_value(text.as_str()));
+        known.map_or_else(|| text.into(), |(known, _)| known.clone())
+    }
+
     pub(super) fn get(&self, text: &Arc<str>) -> Parsed {
         if let Some(parsed) = self.lock().find(text, self.max_entries, self.max_size) {
             return parsed;
@@ -124,6 +134,8 @@ mod tests {
             assert_eq!(again.text().as_ptr(), parsed.text().as_ptr());
             assert!(cache.len() <= 8, "{}", cache.len());
         }
+        assert!(Arc::ptr_eq(&cache.text("(null)".to_owned()), &used));
+        assert_eq!(&*cache.text("(never)".to_owned()), "(never)");
         let large: Arc<str> = format!("(call \"{}\" (\"a\" \"b\") [])", "x".repeat(6_000)).into();
         let before = cache.len();
         cache.get(&large).unwrap();

@@ -589,3 +589,26 @@ fn calls_of_one_particle_are_limited() {
     }
     assert_eq!(order, [1, 2, 3, 4, 5]);
 }
+
+#[test]
+fn what_is_done_holds_its_data_only() {
+    let mut bench = Bench::new(|limits| limits.max_parallel_calls = 1);
+    for id in ["a", "b"] {
+        let particle = particle(id);
+        bench.arrive(&particle, "1");
+        bench.arrive(&particle, "2");
+        bench.finish(calls("x", [1, 2]));
+        bench.finish(data("y"));
+        bench.answer(FunctionOutcome::Empty);
+        bench.finish(data("z"));
+        bench.answer(FunctionOutcome::Empty);
+        bench.finish(data("z"));
+    }
+    assert!(bench.engine.is_idle());
+    let actors: Vec<_> = bench.engine.actors.values().collect();
+    for actor in &actors {
+        assert_eq!(actor.inbox.capacity() + actor.waiting_calls.capacity(), 0);
+        assert!(actor.calls.is_empty() && actor.results.is_empty());
+    }
+    assert_eq!(bench.engine.held_bytes(), 2);
+}

@@ -152,6 +152,7 @@ impl<'a> Case<'a> {
             ignore_foreign_unused: bit(1),
             ignore_foreign_requests: bit(2),
             drop_unreferenced: bit(3),
+            defer_signature: bit(7),
         };
         if bit(4) {
             call.parameters.compat = Compat::V0_64;
