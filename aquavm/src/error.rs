@@ -380,6 +380,12 @@ pub enum UncatchableError {
         /// The limit.
         limit: u64,
     },
+    /// More bytes than [`Limits::memory`](crate::Limits::memory).
+    #[error("the script makes more than {limit} bytes of values and requests")]
+    TooMuchMemory {
+        /// The limit.
+        limit: u64,
+    },
     /// An element of a canon map that is no pair.
     #[error("{message}")]
     StreamMapKey {
@@ -481,7 +487,7 @@ impl UncatchableError {
     #[must_use]
     pub fn code(&self) -> i64 {
         match self {
-            Self::Trace { .. } | Self::TooManySteps { .. } => 20000,
+            Self::Trace { .. } | Self::TooManySteps { .. } | Self::TooMuchMemory { .. } => 20000,
             Self::Compactification(_) => 20001,
             Self::IntConversion { .. } => 20002,
             Self::FoldStateNotFound { .. } => 20003,

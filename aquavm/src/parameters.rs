@@ -70,6 +70,10 @@ pub struct Limits {
     /// Instructions executed, each time counted (code 20000): folds in folds can take longer than
     /// anybody waits, without a state or a value. The reference has no bound.
     pub steps: u64,
+    /// Bytes that a run makes beside its inputs: values that it puts together, and requests with
+    /// their arguments (code 20000). A short script makes large ones of small ones: it doubles a value
+    /// again and again, or asks for a thousand calls with it. The reference has what its memory holds.
+    pub memory: u64,
 }
 
 /// The line of interpreters to agree with. They differ in the fold over a canon map with repeated
@@ -111,7 +115,7 @@ impl From<KeyPair> for Key {
 
 impl Default for Limits {
     /// 16 MiB, 64 MiB and 32 MiB, soft; 100,000 instructions, 2³² - 1 states, 1023 values, any
-    /// number of steps.
+    /// number of steps and bytes.
     fn default() -> Self {
         Self {
             script: 16 << 20,
@@ -122,6 +126,7 @@ impl Default for Limits {
             trace: u32::MAX,
             stream: 1023,
             steps: u64::MAX,
+            memory: u64::MAX,
         }
     }
 }

@@ -250,7 +250,7 @@ impl Run<'_> {
         }
         let key = key_pair(&parameters.key)?;
 
-        let arena = Arena::new();
+        let arena = Arena::with_limit(parameters.limits.memory);
         let Data {
             trace: previous_trace,
             last_call_request_id,

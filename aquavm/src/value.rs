@@ -156,6 +156,7 @@ impl<'x> Json<'x> {
             }
             Source::Pair { key, value } => {
                 let [before, between, after] = PAIR;
+                arena.room_for(key.len().saturating_add(value.len()))?;
                 let text = arena.concat(&[before, key, between, value, after]);
                 let (key, cid) = (key.len() as u32, None);
                 (text, Source::Joined { text, key, cid })
@@ -362,7 +363,13 @@ impl<'x> Canon<'x> {
         if let Some(text) = self.text.get() {
             return Ok(text);
         }
-        let mut text = "[".to_owned();
+        let mut length = 2_usize;
+        for element in self.elements {
+            length = length.saturating_add(element.value.text(arena)?.len() + 1);
+        }
+        arena.room_for(length)?;
+        let mut text = String::with_capacity(length);
+        text.push('[');
         for (index, element) in self.elements.iter().enumerate() {
             if index > 0 {
                 text.push(',');
@@ -512,7 +519,9 @@ impl<'x> CanonMap<'x> {
             if index > 0 {
                 text.push(',');
             }
-            text.push_str(self.value(arena, position)?.unwrap_or("null"));
+            let value = self.value(arena, position)?.unwrap_or("null");
+            arena.room_for(text.len().saturating_add(value.len()))?;
+            text.push_str(value);
         }
         text.push(']');
         Ok(())
@@ -538,6 +547,7 @@ pub(crate) fn map_to_object<'x>(
         .iter()
         .map(|(name, value)| name.len() + value.len() + 2);
     let length = length.sum::<usize>() + 2;
+    arena.room_for(length)?;
     let mut text = String::with_capacity(length);
     text.push('{');
     for (index, (name, value)) in fields.into_iter().enumerate() {

@@ -259,6 +259,7 @@ impl<'t, 'x> Vm<'t, 'x> {
             if steps > limit {
                 return Err(Box::new(UncatchableError::TooManySteps { limit }));
             }
+            self.arena.room_for(0)?;
             let before = self.watch.is_some().then(|| self.before());
             let mut flow = self.enter(op)?;
             let limit = self.limits.trace;

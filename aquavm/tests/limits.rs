@@ -148,3 +148,40 @@ fn instructions_executed() {
         "the script executes more than 50 instructions"
     );
 }
+
+#[test]
+fn memory_of_values_and_requests() {
+    // Each level holds the one before it twice.
+    let doubled = (0..60).rev().fold(
+        "(call %init_peer_id% (\"s\" \"f\") [x60])".to_owned(),
+        |rest, level| {
+            let next = level + 1;
+            format!(
+                "(seq (seq (ap x{level} $s{level}) (ap x{level} $s{level})) \
+                 (seq (canon %init_peer_id% $s{level} #s{level}) \
+                 (seq (ap #s{level} x{next}) {rest})))"
+            )
+        },
+    );
+    let doubled = format!("(seq (ap 0 x0) {doubled})");
+    let refused = run(&doubled, &[], |limits| limits.memory = 10 << 20);
+    assert_eq!((refused.ret_code, refused.data.len()), (20_000, 0));
+    assert_eq!(
+        refused.error_message,
+        "the script makes more than 10485760 bytes of values and requests"
+    );
+
+    let long = "x".repeat(10_000);
+    let request = r#"(call %init_peer_id% ("s" "f") [x x])"#;
+    let many = (0..100).fold(request.to_owned(), |rest, _| {
+        format!("(par {request} {rest})")
+    });
+    let many = format!("(seq (ap \"{long}\" x) {many})");
+    assert_eq!(code(&many, |limits| limits.memory = 3 << 20), 0);
+    assert_eq!(code(&many, |limits| limits.memory = 2_000_000), 20_000);
+    // One call with many arguments is refused before they are put together.
+    let arguments = "x ".repeat(1_000);
+    let wide = format!(r#"(seq (ap "{long}" x) (call %init_peer_id% ("s" "f") [{arguments}] y))"#);
+    assert_eq!(code(&wide, |limits| limits.memory = 20_000_000), 0);
+    assert_eq!(code(&wide, |limits| limits.memory = 1_000_000), 20_000);
+}

@@ -18,6 +18,9 @@ use crate::{
     value::{Aggregate, Json, Origin, canonical_text},
 };
 
+/// Bytes of a tetraplet in a request, about: three of its texts are short, and peers are 52 bytes.
+const TETRAPLET: usize = 128;
+
 /// What a result that is no JSON counts as.
 const NOT_JSON: i32 = i32::MAX;
 
@@ -141,7 +144,14 @@ impl<'x> Vm<'_, 'x> {
             last = Some((operand, text));
             self.argument_texts.push(text);
         }
+        self.arena.room_for(self.argument_bytes())?;
         Ok(())
+    }
+
+    /// Bytes of the arguments, and of what separates them.
+    fn argument_bytes(&self) -> usize {
+        let texts = self.argument_texts.iter();
+        texts.fold(0, |sum, text| sum.saturating_add(text.len() + 1))
     }
 
     /// The call was not executed before: issue it here, or send the particle to where it belongs.
@@ -188,6 +198,8 @@ impl<'x> Vm<'_, 'x> {
                     reason: "out of range integral type conversion attempted".to_owned(),
                 })?;
         self.last_call_id = call_id;
+        self.arena
+            .count(self.argument_bytes() + origins.len() * TETRAPLET);
         self.requests.push(Request {
             id: call_id,
             service_id: target.tetraplet.service_id,

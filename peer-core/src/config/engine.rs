@@ -54,6 +54,9 @@ settings! {
         /// States of a trace; a longer one is an error. It bounds the memory that a script can
         /// take.
         pub max_states: u32 = 1_000_000,
+        /// Bytes that one run makes beside its inputs, values and requests; more is an error. It bounds
+        /// what a short script makes of small values.
+        pub max_memory: ByteSize = ByteSize(512 << 20),
         /// The interpreter is no Wasm module here.
         pub aquavm_heap_size_limit: Ignored = Ignored,
         /// As `aquavm_heap_size_limit`.

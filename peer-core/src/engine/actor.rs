@@ -56,6 +56,8 @@ pub(super) struct RunInfo {
     pub(super) source: Option<Source>,
     pub(super) current: Bytes,
     pub(super) results: Vec<u32>,
+    /// Bytes of those results.
+    pub(super) result_bytes: usize,
 }
 
 /// A call under way.
@@ -116,9 +118,19 @@ impl Actor {
         }
     }
 
-    /// Bytes that the actor holds.
+    /// Bytes that the actor holds: data, copies that wait, results until a run has ended that took
+    /// them.
     pub(super) fn held(&self) -> usize {
         let inbox: usize = self.inbox.iter().map(|(data, _)| data.len()).sum();
-        self.prev.len() + inbox
+        let running = match &self.phase {
+            Phase::Running(run) => run.result_bytes,
+            _ => 0,
+        };
+        self.prev.len() + inbox + size_of_results(&self.results) + running
     }
+}
+
+/// Bytes of results.
+pub(super) fn size_of_results(results: &BTreeMap<u32, CallResult>) -> usize {
+    results.values().map(|result| result.result.len()).sum()
 }

@@ -9,7 +9,7 @@ use super::{
     ActorId, DataKey, DropReason, Engine, Event, Output, Scope, Source, Timer,
     actor::{Actor, Phase},
 };
-use crate::host::ParticleContext;
+use crate::{config::EngineLimits, host::ParticleContext};
 
 impl Engine {
     pub(super) fn admit(
@@ -123,11 +123,7 @@ impl Engine {
     }
 
     pub(super) fn check_memory(&self, additional: usize) -> Result<(), DropReason> {
-        let limit = self.limits.max_data_total.0;
-        if (self.held as u64).saturating_add(additional as u64) > limit {
-            return Err(DropReason::OutOfMemory { limit });
-        }
-        Ok(())
+        check_memory(&self.limits, self.held, additional)
     }
 
     pub(super) fn create(
@@ -223,6 +219,19 @@ impl Engine {
             }));
         }
     }
+}
+
+/// Whether so many bytes more may be held.
+pub(super) fn check_memory(
+    limits: &EngineLimits,
+    held: usize,
+    additional: usize,
+) -> Result<(), DropReason> {
+    let limit = limits.max_data_total.0;
+    if (held as u64).saturating_add(additional as u64) > limit {
+        return Err(DropReason::OutOfMemory { limit });
+    }
+    Ok(())
 }
 
 fn same_header(known: &ParticleContext, particle: &Particle) -> bool {

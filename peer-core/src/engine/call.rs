@@ -1,5 +1,7 @@
 //! One call of a function, as a job that any executor can run.
 
+use serde_json::Value;
+
 use super::{
     ActorId, CallReport, CallResult, Engine, Event, Input, Output, Timer, actor::PendingCall,
     run::RequestedCall,
@@ -115,6 +117,7 @@ impl Engine {
         timed_out: bool,
         now_ms: u64,
     ) {
+        let result = self.affordable(result);
         let Some(actor) = self.actors.get_mut(&actor_id) else {
             return;
         };
@@ -144,9 +147,19 @@ impl Engine {
             self.outputs
                 .push_back(Output::Event(Event::Called(Box::new(report))));
         }
+        self.held += result.result.len();
         actor.results.insert(call_id, result);
         self.start_calls(actor_id, now_ms);
         self.make_ready(actor_id);
+    }
+
+    /// A result, or the error of a call whose result has no room.
+    fn affordable(&self, result: CallResult) -> CallResult {
+        let size = result.result.len();
+        match self.check_memory(size) {
+            Ok(()) => result,
+            Err(reason) => refusal(&format!("a result of {size} bytes is not kept: {reason}")),
+        }
     }
 
     pub(super) fn call_timed_out(&mut self, actor_id: ActorId, call_id: u32, now_ms: u64) {
@@ -167,14 +180,14 @@ impl Engine {
             actor: actor_id,
             call_id,
         });
-        let FunctionOutcome::ServiceError { ret_code, message } = FunctionOutcome::error(&text)
-        else {
-            return;
-        };
-        let result = CallResult {
-            ret_code,
-            result: message.get().to_owned(),
-        };
-        self.call_finished(actor_id, call_id, result, true, now_ms);
+        self.call_finished(actor_id, call_id, refusal(&text), true, now_ms);
+    }
+}
+
+/// The result of a call that failed here.
+fn refusal(text: &str) -> CallResult {
+    CallResult {
+        ret_code: 1,
+        result: Value::from(text).to_string(),
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
             hard: job.limits.hard_limit_enabled,
             steps: max_steps,
             trace: job.limits.max_states,
+            memory: job.limits.max_memory.0,
             ..Limits::default()
         },
         compat: aquavm::Compat::default(),

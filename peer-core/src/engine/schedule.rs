@@ -8,7 +8,8 @@ use particle::{KeyPair, Particle, PeerId};
 use super::{
     ActorId, DataKey, DropReason, Engine, Event, Execution, Output, RunFinished, RunJob, Source,
     Timer,
-    actor::{Actor, Phase, RunInfo},
+    actor::{Actor, Phase, RunInfo, size_of_results},
+    admission::check_memory,
     run::RunOutcome,
 };
 
@@ -95,6 +96,7 @@ impl Engine {
             source,
             current: current.clone(),
             results: results.keys().copied().collect(),
+            result_bytes: size_of_results(&results),
         });
         self.timers
             .insert((timeout_ms, actor_id, Timer::Run(run_id)));
@@ -135,6 +137,7 @@ impl Engine {
                 return;
             }
         };
+        self.held = self.held.saturating_sub(run.result_bytes);
         self.timers
             .remove(&(run.timeout_ms, actor_id, Timer::Run(run.run_id)));
         let elapsed = finished.elapsed;
@@ -165,7 +168,19 @@ impl Engine {
         let Some(actor) = self.actors.get_mut(&actor_id) else {
             return;
         };
-        self.held = (self.held + outcome.data.len()).saturating_sub(actor.prev.len());
+        let (size, before) = (outcome.data.len(), actor.prev.len());
+        if size > before
+            && let Err(reason) = check_memory(&self.limits, self.held, size - before)
+        {
+            self.counters.failed_runs += 1;
+            let report = Execution {
+                failure: Some(format!("data of {size} bytes are not kept: {reason}")),
+                ..execution(actor, run, elapsed, now_ms)
+            };
+            self.emit_execution(report);
+            return;
+        }
+        self.held = (self.held + size).saturating_sub(before);
         let changed = actor.prev != outcome.data;
         actor.prev = outcome.data;
         actor.has_run = true;
@@ -270,6 +285,7 @@ impl Engine {
             return;
         };
         debug_assert_eq!(run.run_id, run_id, "a run and its timer end together");
+        self.held = self.held.saturating_sub(run.result_bytes);
         self.counters.timed_out_runs += 1;
         self.counters.failed_runs += 1;
         for (data, _) in std::mem::take(&mut actor.inbox) {

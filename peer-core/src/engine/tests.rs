@@ -612,3 +612,41 @@ fn what_is_done_holds_its_data_only() {
     }
     assert_eq!(bench.engine.held_bytes(), 2);
 }
+
+#[test]
+fn results_and_data_have_a_place_or_are_refused() {
+    let mut bench = Bench::new(|limits| limits.max_data_total = ByteSize(30));
+    bench.arrive(&particle("a"), "in");
+    bench.finish(calls("0123456789", [1, 2, 3]));
+    assert_eq!(bench.engine.held_bytes(), 10);
+    let text = |length: usize| FunctionOutcome::value(&"x".repeat(length - 2));
+    bench.answer(text(5));
+    // It runs with the first result; its bytes count until the run has ended.
+    assert_eq!(bench.engine.held_bytes(), 15);
+    bench.answer(text(15));
+    assert_eq!(bench.engine.held_bytes(), 30);
+    bench.answer(text(5));
+    bench.finish(data("0123456789"));
+    let run = bench.finish(data(&"y".repeat(31)));
+    assert_eq!(run.results[&2].result.len(), 15);
+    assert_eq!(
+        (run.results[&3].ret_code, &*run.results[&3].result),
+        (
+            1,
+            r#""a result of 5 bytes is not kept: the data of all particles exceeds 30 bytes""#,
+        )
+    );
+    // The data before stay.
+    assert_eq!(bench.engine.held_bytes(), 10);
+    let failures = bench.events.iter().filter_map(|event| match event {
+        Event::Executed(execution) => execution.failure.clone(),
+        _ => None,
+    });
+    assert_eq!(
+        failures.collect::<Vec<_>>(),
+        ["data of 31 bytes are not kept: the data of all particles exceeds 30 bytes"]
+    );
+    assert_eq!(bench.engine.counters().failed_runs, 1);
+    bench.advance(u64::from(particle("a").ttl) + 1);
+    assert_eq!(bench.engine.held_bytes(), 0);
+}

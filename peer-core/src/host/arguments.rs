@@ -83,7 +83,7 @@ impl<'a> Arguments<'a> {
         let raw = self.next_raw().ok_or(ArgumentError::MissingField(field))?;
         serde_json::from_str(raw.get()).map_err(|_| ArgumentError::DeserializeError {
             field,
-            value: to_value(raw),
+            value: quoted(raw),
             expected_type: type_name::<T>(),
         })
     }
@@ -114,6 +114,20 @@ impl<'a> Arguments<'a> {
             .map(Some)
             .map_err(|err| ArgumentError::SerdeJson { field, err })
     }
+}
+
+/// Bytes of an argument that an error quotes whole. It does so twice, so errors that are arguments of
+/// the next call would grow without bound.
+const MAX_QUOTED: usize = 64 << 10;
+
+/// An argument as errors show it: one that is too long shows its beginning as a text.
+fn quoted(raw: &RawValue) -> Value {
+    let text = raw.get();
+    if text.len() <= MAX_QUOTED {
+        return to_value(raw);
+    }
+    let beginning: String = text.chars().take(100).collect();
+    Value::String(format!("{beginning}… ({} bytes)", text.len()))
 }
 
 /// An argument as a tree. What is too deep for one shows as a text.
@@ -195,5 +209,25 @@ mod tests {
             let list = arguments.next_opt::<Vec<String>>("x").unwrap().unwrap();
             assert_eq!(list, ["a", "b"]);
         }
+    }
+
+    #[test]
+    fn long_arguments_are_quoted_in_part() {
+        let text = |length: usize| {
+            let arguments = raw(&[json!(["x".repeat(length - 4)])]);
+            let error = Arguments::new(&arguments).next::<u32>("field").unwrap_err();
+            error.to_string()
+        };
+        let whole = text(MAX_QUOTED);
+        assert!(
+            whole.ends_with("xx\"]") && whole.len() > MAX_QUOTED,
+            "{whole}"
+        );
+        let part = text(MAX_QUOTED + 1);
+        assert!(
+            part.starts_with("Error deserializing field 'field': expected u32, got \"[\\\"xxxx"),
+            "{part}"
+        );
+        assert!(part.ends_with("xx… (65537 bytes)\""), "{part}");
     }
 }

@@ -30,8 +30,11 @@ const MEMORY: usize = 4 << 20;
 const CALLS: usize = 12;
 /// Results that later calls may use, in bytes of text each.
 const KEPT: usize = 1 << 10;
-/// Texts of errors, which quote arguments.
-const LONGEST: usize = 64 << 10;
+/// Bytes of an error that quotes no argument.
+const LONGEST: usize = 1 << 10;
+/// Bytes of an error for each of the arguments: it may quote one as JSON and as the type `Value`, whose
+/// names are longer than brackets.
+const QUOTED: usize = 16;
 
 /// Every function that a host has without services.
 const FUNCTIONS: [(&str, &[&str]); 19] = [
@@ -410,8 +413,9 @@ impl Script {
                 let Value::String(error) = &answer else {
                     panic!("{name} fails with {text}");
                 };
+                let arguments: usize = call.arguments.iter().map(|raw| raw.get().len()).sum();
                 assert!(
-                    !error.is_empty() && error.len() < LONGEST,
+                    !error.is_empty() && error.len() < LONGEST + QUOTED * arguments,
                     "{name}: {error}"
                 );
                 let unknown = format!(
