@@ -8,13 +8,13 @@ use super::{
     RunJob,
     run::{RequestedCall, RunOutcome},
 };
-use crate::host::OwnedTetraplet;
+use crate::{config::VmLimits, host::OwnedTetraplet};
 
 /// Code of a run whose script is none.
 const PARSE_ERROR: i64 = 1;
 
-/// Executes one step of at most so many instructions.
-pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
+/// Executes one step within these limits.
+pub(super) fn step(job: &RunJob, limits: &VmLimits) -> RunOutcome {
     let script = match job.scripts.get(&job.particle.script) {
         Ok(script) => script,
         Err(error) => {
@@ -34,13 +34,13 @@ pub(super) fn step(job: &RunJob, max_steps: u64) -> RunOutcome {
         particle_id: job.particle.id.clone(),
         key: Key::Pair(job.key.clone()),
         limits: Limits {
-            script: job.limits.air_size_limit.0,
-            particle: job.limits.particle_size_limit.0,
-            call_result: job.limits.call_result_size_limit.0,
-            hard: job.limits.hard_limit_enabled,
-            steps: max_steps,
-            trace: job.limits.max_states,
-            memory: job.limits.max_memory.0,
+            script: limits.air_size_limit.0,
+            particle: limits.particle_size_limit.0,
+            call_result: limits.call_result_size_limit.0,
+            hard: limits.hard_limit_enabled,
+            steps: limits.max_steps,
+            trace: limits.max_states,
+            memory: limits.max_memory.0,
             ..Limits::default()
         },
         compat: aquavm::Compat::default(),

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{ActorId, Input, ScriptCache, machine};
 use crate::{
-    config::VmLimits,
+    config::{ByteSize, VmLimits},
     host::{OwnedTetraplet, ParticleContext},
 };
 
@@ -24,7 +24,9 @@ const SMALL_SCRIPT: usize = 16 << 10;
 const SMALL_DATA: usize = 8 << 10;
 /// Instructions that take a fraction of a millisecond on small data.
 const BRIEF_STEPS: u64 = 500;
-/// The code of a run with too many instructions, among others.
+/// Bytes that instructions so few make of data so small, unless they mean harm.
+const BRIEF_MEMORY: u64 = 1 << 20;
+/// The code of a run with too many instructions, or that makes too much, among others.
 const CUT_SHORT: i64 = 20_000;
 
 /// A run of the state machine to be executed, inline or on a pool. Its result goes back into the
@@ -107,12 +109,13 @@ impl RunJob {
     /// nothing but processor time. A panic in it is caught and fails the run.
     #[must_use]
     pub fn execute(self) -> Input {
-        let outcome = self.outcome(self.limits.max_steps);
+        let outcome = self.outcome(&self.limits);
         self.finished(outcome)
     }
 
     /// As [`execute`](Self::execute), as far as a thread that others wait for may go: gives the job
-    /// back when it is not [small](Self::is_small) or takes more than some hundred instructions.
+    /// back when it is not [small](Self::is_small), takes more than some hundred instructions or makes
+    /// more than a mebibyte.
     ///
     /// # Errors
     /// The job, as if nothing had been done.
@@ -120,17 +123,21 @@ impl RunJob {
         if !self.is_small() {
             return Err(Box::new(self));
         }
-        let steps = BRIEF_STEPS.min(self.limits.max_steps);
-        let outcome = self.outcome(steps);
+        let brief = VmLimits {
+            max_steps: BRIEF_STEPS.min(self.limits.max_steps),
+            max_memory: ByteSize(BRIEF_MEMORY.min(self.limits.max_memory.0)),
+            ..self.limits.clone()
+        };
+        let outcome = self.outcome(&brief);
         let cut_short = matches!(&outcome, Ok(outcome) if outcome.ret_code == CUT_SHORT);
-        if cut_short && steps < self.limits.max_steps {
+        if cut_short && brief != self.limits {
             return Err(Box::new(self));
         }
         Ok(self.finished(outcome))
     }
 
-    fn outcome(&self, max_steps: u64) -> std::thread::Result<RunOutcome> {
-        catch_unwind(AssertUnwindSafe(|| machine::step(self, max_steps)))
+    fn outcome(&self, limits: &VmLimits) -> std::thread::Result<RunOutcome> {
+        catch_unwind(AssertUnwindSafe(|| machine::step(self, limits)))
     }
 
     fn finished(&self, outcome: std::thread::Result<RunOutcome>) -> Input {
@@ -238,12 +245,27 @@ mod tests {
         let long = job(&nulls(9), 1_000_000);
         assert!(long.is_small());
         let long = long.execute_briefly().expect_err("too many instructions");
+        // Each level holds the one before it twice.
+        let peer = key(1).peer_id();
+        let greedy = (0..20).rev().fold("(null)".to_owned(), |rest, level| {
+            let next = level + 1;
+            format!(
+                "(seq (seq (ap x{level} $s{level}) (ap x{level} $s{level})) \
+                 (seq (canon \"{peer}\" $s{level} #s{level}) (seq (ap #s{level} x{next}) {rest})))"
+            )
+        });
+        let greedy = job(&format!("(seq (ap 0 x0) {greedy})"), 1_000_000);
+        assert!(greedy.is_small());
+        let greedy = greedy.execute_briefly().expect_err("too many bytes");
+        assert_eq!(outcome(greedy.execute()).ret_code, 0);
         assert_eq!(outcome(long.execute()).ret_code, 0);
     }
 
     #[test]
     fn the_limit_of_the_peer_ends_a_brief_run() {
-        let ended = job(&nulls(9), 100).execute_briefly();
+        let mut short = job(&nulls(9), 100);
+        short.limits.max_memory = ByteSize(BRIEF_MEMORY);
+        let ended = short.execute_briefly();
         assert_eq!(outcome(ended.expect("the end")).ret_code, CUT_SHORT);
     }
 }
