@@ -113,6 +113,20 @@ impl From<KeyPair> for Key {
     }
 }
 
+impl Limits {
+    /// For scripts whose makers nobody knows: the defaults, with 20 million steps, a million states and
+    /// 512 MiB.
+    #[must_use]
+    pub fn for_strangers() -> Self {
+        Self {
+            trace: 1_000_000,
+            steps: 20_000_000,
+            memory: 512 << 20,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     /// 16 MiB, 64 MiB and 32 MiB, soft; 100,000 instructions, 2³² - 1 states, 1023 values, any
     /// number of steps and bytes.

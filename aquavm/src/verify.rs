@@ -38,6 +38,7 @@
 //!     timestamp: 1_700_000_000_000,
 //!     ttl: 7_000,
 //!     compat: Default::default(),
+//!     limits: Limits::for_strangers(),
 //! };
 //! let verification = verify(&script, &second.data, &subject).unwrap();
 //! assert_eq!(verification.steps[0].signed_by.as_deref(), Some(&*me));
@@ -57,7 +58,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     error::{PreparationError, UncatchableError},
-    parameters::Compat,
+    parameters::{Compat, Limits},
     script::Script,
 };
 
@@ -74,6 +75,8 @@ pub struct Subject {
     pub ttl: u32,
     /// Which line of interpreters to agree with.
     pub compat: Compat,
+    /// What following the script may take: scripts of others need not end.
+    pub limits: Limits,
 }
 
 /// What data prove, and what they do not.

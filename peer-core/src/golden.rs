@@ -12,7 +12,7 @@ use std::{
 };
 
 use aquavm::{
-    Compat, Script,
+    Compat, Limits, Script,
     verify::{Subject, VerifyError, verify},
 };
 use deal_types::{
@@ -124,6 +124,7 @@ impl ExecutedParticle {
             timestamp: particle.timestamp,
             ttl: particle.ttl,
             compat,
+            limits: Limits::for_strangers(),
         };
         let verification = verify(&script, &particle.data, &subject);
         let verification = verification.map_err(|source| EvidenceError::Data {

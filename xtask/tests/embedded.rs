@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use aquavm::{
-    Outcome, RunParameters, Script,
+    Limits, Outcome, RunParameters, Script,
     verify::{Subject, verify},
 };
 use marine_runtime::Engine;
@@ -64,6 +64,7 @@ fn same_report(
         timestamp: parameters.timestamp,
         ttl: parameters.ttl,
         compat: parameters.compat,
+        limits: Limits::for_strangers(),
     };
     let inside = machine.verify(script, data, &subject).unwrap();
     let native = match Script::parse(script) {

@@ -14,13 +14,13 @@ mod network;
 use std::collections::BTreeSet;
 
 use aquavm::{
-    CallResults, Compat, step,
+    CallResults, Compat, Limits, step,
     verify::{CallEnd, Event, Subject, Verification, verify},
 };
 use network::{Network, Random, Writer};
 use particle::{
     KeyPair,
-    data::{CallState, Data, Envelope, Signatures, SignedCids, State, Store, UNSIGNED, sign_cids},
+    data::{CallState, Data, Envelope, Signatures, SignedCids, State, Store, sign_cids},
 };
 use proptest::prelude::*;
 use xtask::agreement::Knowledge;
@@ -39,6 +39,7 @@ fn subject(network: &Network) -> Subject {
         timestamp: parameters.timestamp,
         ttl: parameters.ttl,
         compat: Compat::V0_64,
+        limits: Limits::for_strangers(),
     }
 }
 
@@ -107,9 +108,7 @@ fn random_scripts_reach_every_kind_of_state() {
 /// Whether a peer owes itself a signature.
 fn unsigned(data: &[u8]) -> bool {
     let envelope = Envelope::decode(data).unwrap();
-    let data = envelope.data().unwrap();
-    let mut signatures = data.signatures.iter();
-    signatures.any(|(_, signature)| signature == UNSIGNED)
+    envelope.data().unwrap().owes_signature()
 }
 
 /// Nobody takes data for signed that are not, whoever sends them.

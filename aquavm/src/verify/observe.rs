@@ -58,7 +58,7 @@ pub(super) fn observe(
             format: 0,
             secret: Vec::new(),
         },
-        limits: Default::default(),
+        limits: subject.limits,
         compat: subject.compat,
         check_signatures: true,
         policy: Policy::default(),

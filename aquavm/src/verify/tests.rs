@@ -21,6 +21,7 @@ fn subject() -> Subject {
         timestamp: 1,
         ttl: 7000,
         compat: Compat::V0_64,
+        limits: Limits::for_strangers(),
     }
 }
 
@@ -324,4 +325,42 @@ fn garbage_is_refused() {
     let script = script("(null)");
     assert_eq!(code(&script, b"garbage"), 3);
     assert_eq!(code(&script, &[0x80]), 3);
+}
+
+#[test]
+fn following_a_script_without_end_ends() {
+    // Folds in folds in folds over a hundred values.
+    let folds = (0..5).rev().fold("(null)".to_owned(), |body, level| {
+        format!("(fold #s i{level} (seq {body} (next i{level})))")
+    });
+    let filled = (0..100).fold(String::new(), |rest, _| format!("(seq (ap 1 $s) {rest}"));
+    let script = script(&format!(
+        "{filled} (seq (canon \"A\" $s #s) {folds}){}",
+        ")".repeat(100)
+    ));
+    let data = {
+        let parameters = RunParameters {
+            init_peer_id: id(1),
+            current_peer_id: id(1),
+            timestamp: 1,
+            ttl: 7000,
+            particle_id: subject().particle_id,
+            key: key(1).into(),
+            limits: Limits::default(),
+            compat: Compat::V0_64,
+            check_signatures: true,
+            policy: Default::default(),
+        };
+        // Of a script with the same beginning, which ends.
+        let short = Script::parse(&script.text().replace(&folds, "(null)")).unwrap();
+        step(&short, &[], &[], &parameters, &CallResults::new()).data
+    };
+    let mut bounded = subject();
+    bounded.limits.steps = 100_000;
+    let refused = verify(&script, &data, &bounded).unwrap_err();
+    assert_eq!(refused.code(), 20_000);
+    assert_eq!(
+        refused.to_string(),
+        "the script executes more than 100000 instructions"
+    );
 }

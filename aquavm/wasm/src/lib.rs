@@ -155,6 +155,7 @@ fn report(mut reader: Reader<'_>) -> Option<Vec<u8>> {
         timestamp,
         ttl,
         compat,
+        limits: Limits::for_strangers(),
     };
     if !reader.0.is_empty() {
         return None;

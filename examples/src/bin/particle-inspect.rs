@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use aquavm::verify::{CallEnd, CanonResult, Ending, Event, Snapshot, Step, Subject, Verification};
-use aquavm::{Compat, Script, verify};
+use aquavm::{Compat, Limits, Script, verify};
 use clap::Parser;
 use examples::failure::{Failure, Result, exit};
 use particle::data::Envelope;
@@ -77,6 +77,7 @@ fn inspect(particle: &Particle, step: Option<usize>) -> Result<Timeline> {
             true => Compat::V0_63,
             false => Compat::V0_64,
         },
+        limits: Limits::for_strangers(),
     };
     let refused = |error: verify::VerifyError| {
         let code = error.code();

@@ -112,6 +112,15 @@ pub struct OwnSignature<'a> {
     pub signature: [u8; SIGNATURE_LEN],
 }
 
+impl Data<'_> {
+    /// Whether the peer that keeps these data has not signed them yet: see [`UNSIGNED`].
+    #[must_use]
+    pub fn owes_signature(&self) -> bool {
+        let mut signatures = self.signatures.iter();
+        signatures.any(|(_, signature)| signature == UNSIGNED)
+    }
+}
+
 impl<'a> SignedCids<'a> {
     /// Collects what the peers of a trace answer for: service results that are bound or failed
     /// and canon results, each for the peer in its tetraplet. CIDs are in ascending order.

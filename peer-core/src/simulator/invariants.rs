@@ -11,10 +11,13 @@ use aquavm::{
     verify::{CallEnd, Event, Subject, VerifyError, verify},
 };
 use async_trait::async_trait;
-use particle::{PeerId, Signature, value};
+use particle::{PeerId, Signature, data::Envelope, value};
 
 use super::{SimPeer, Simulator, fabric::lock};
 use crate::host::{FunctionCall, FunctionHost, FunctionOutcome, ParticleContext};
+
+/// Bytes of the texts of failed calls that wait for a run, of a particle.
+const FAILURES: usize = 1 << 10;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +92,9 @@ impl Simulator {
                 continue;
             }
             let (bytes, limit) = (engine.held_bytes() as u64, node.limits().max_data_total.0);
-            if bytes > limit {
+            // The short texts of calls that failed come on top.
+            let texts = (engine.particles() * FAILURES) as u64;
+            if bytes > limit.saturating_add(texts) {
                 violations.push(Violation::TooMuch {
                     holder,
                     bytes,
@@ -123,6 +128,12 @@ impl Simulator {
         data: &[u8],
         violations: &mut Vec<Violation>,
     ) {
+        // While calls are under way the holder keeps data for itself, which it has not signed.
+        let unsigned =
+            |envelope: Envelope<'_>| envelope.data().is_ok_and(|data| data.owes_signature());
+        if Envelope::decode(data).is_ok_and(unsigned) {
+            return;
+        }
         // A script that nobody can parse has no results.
         let Ok(script) = Script::parse(&particle.script) else {
             return;
@@ -133,6 +144,7 @@ impl Simulator {
             timestamp: particle.timestamp,
             ttl: particle.ttl,
             compat: aquavm::Compat::default(),
+            limits: aquavm::Limits::for_strangers(),
         };
         let verification = match verify(&script, data, &subject) {
             Ok(verification) => verification,

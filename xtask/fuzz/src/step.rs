@@ -88,6 +88,7 @@ fn check(call: &Call, own: bool) {
             timestamp: call.parameters.timestamp,
             ttl: call.parameters.ttl,
             compat: call.parameters.compat,
+            limits: call.parameters.limits,
         };
         if let Err(error) = verify::verify(&script, &call.current, &subject) {
             described(&error);
