@@ -10,7 +10,7 @@
 //! signatures in the data cover the particle's id, but neither script nor initiator.
 //!
 //! ```
-//! use aquavm::{CallResult, RunParameters, Script, step, verify::{Subject, verify}};
+//! use aquavm::{CallResult, Limits, RunParameters, Script, step, verify::{Subject, verify}};
 //! use particle::KeyPair;
 //!
 //! let key = KeyPair::from_seed(&[1; 32]);
